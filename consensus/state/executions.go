@@ -1,0 +1,131 @@
+package state
+
+import "iter"
+
+// Tier orders the queue: work that somebody waits for comes before new roots (rules A1).
+type Tier uint8
+
+const (
+	// TierChild: called by an execution.
+	TierChild Tier = iota
+	// TierRoot: the root step of a run.
+	TierRoot
+)
+
+// Execution is one attempt of a step.
+//
+// It is waiting (a due time that has not come: Due is false), queued, assigned (Session is set) or done (Result is set).
+type Execution struct {
+	rowCommon
+	Run     string `codec:"r"`
+	Step    int    `codec:"s"`
+	Attempt int    `codec:"a"`
+	// Workspace, Module, Target, Type and Tier are copies: they are the queue's order.
+	Workspace string     `codec:"w"`
+	Module    string     `codec:"m"`
+	Target    string     `codec:"t"`
+	Type      TargetType `codec:"y"`
+	Tier      Tier       `codec:"i"`
+	// CreatedAt, ExecuteAfter (0 = at once), AssignedAt and CompletedAt are log time, milliseconds.
+	CreatedAt    int64 `codec:"c"`
+	ExecuteAfter int64 `codec:"x,omitempty"`
+	// Due is false while ExecuteAfter is ahead.
+	Due         bool   `codec:"u"`
+	Session     string `codec:"e,omitempty"`
+	AssignedAt  int64  `codec:"g,omitempty"`
+	CompletedAt int64  `codec:"o,omitempty"`
+	// Node is the id of the node it was given to; it stays when the session's row is gone.
+	Node   string  `codec:"n,omitempty"`
+	Result *Result `codec:"z,omitempty"`
+}
+
+func (*Execution) table() Table { return TableExecutions }
+
+func (e *Execution) key() string { return executionKey(e.ID()) }
+
+func executionKey(id ExecutionID) string {
+	return id.Run + "\x00" + be4(id.Step) + be4(id.Attempt)
+}
+
+// ID names the execution.
+func (e *Execution) ID() ExecutionID {
+	return ExecutionID{Run: e.Run, Step: e.Step, Attempt: e.Attempt}
+}
+
+// Queued tells whether it waits for a session.
+func (e *Execution) Queued() bool { return e.Result == nil && e.Session == "" && e.Due }
+
+// Class is the queue that an execution stands in: all in it can run on the same sessions.
+type Class struct {
+	Workspace, Module, Target string
+	Type                      TargetType
+}
+
+func (c Class) key() string { return join(c.Workspace, c.Module, c.Target, string(c.Type)) }
+
+// Class of the execution.
+func (e *Execution) Class() Class { return Class{e.Workspace, e.Module, e.Target, e.Type} }
+
+func (e *Execution) queueKey() string {
+	return e.Class().key() + string([]byte{byte(e.Tier)}) + be8(max(e.ExecuteAfter, e.CreatedAt)) + e.key()
+}
+
+// Execution reads an execution, nil when there is none.
+func (v *View) Execution(id ExecutionID) *Execution {
+	return one[*Execution](v, TableExecutions, "id", executionKey(id))
+}
+
+// Attempts walks a step's executions, oldest first.
+func (v *View) Attempts(id StepID) iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "id", id.Run+"\x00"+be4(id.Number), "")
+}
+
+// LatestAttempt of a step, nil when the step is unknown.
+func (v *View) LatestAttempt(id StepID) *Execution {
+	return last[*Execution](v, TableExecutions, "id", id.Run+"\x00"+be4(id.Number))
+}
+
+// RunExecutions walks a run's executions by step number, from the given step on. Only a walk from step 0 is watched.
+func (v *View) RunExecutions(run string, fromStep int) iter.Seq[*Execution] {
+	from := ""
+	if fromStep > 0 {
+		from = run + "\x00" + be4(fromStep)
+	}
+	return walk[*Execution](v, TableExecutions, "id", run+"\x00", from)
+}
+
+// Assigned walks the unfinished executions that were given to a session.
+func (v *View) Assigned(session string) iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "session", join(session), "")
+}
+
+// Unfinished walks the executions of a workspace that have no result.
+func (v *View) Unfinished(workspace string) iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "open", join(workspace), "")
+}
+
+// Queue walks one class, children before roots, oldest first.
+func (v *View) Queue(c Class) iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "queue", c.key(), "")
+}
+
+// Classes walks the classes in which something is queued. Each costs one seek, whatever stands in it.
+func (v *View) Classes() iter.Seq[Class] {
+	return func(yield func(Class) bool) {
+		from := ""
+		for {
+			var head *Execution
+			for e := range walk[*Execution](v, TableExecutions, "queue", "", from) {
+				head = e
+				break
+			}
+			if head == nil || !yield(head.Class()) {
+				return
+			}
+			from = head.Class().key() + "\xff"
+		}
+	}
+}
+
+// NextDue is the waiting execution with the nearest due time, nil when there is none.
+func (v *View) NextDue() *Execution { return first[*Execution](v, TableExecutions, "due", "") }

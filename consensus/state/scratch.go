@@ -1,0 +1,152 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// Scratch is a private clone of a committed state on which a batch of decisions is tried (rules A2). It is used by one
+// goroutine; the state that it was taken from is never touched.
+type Scratch struct {
+	db      *memdb.MemDB
+	base    uint64
+	effects []Effect
+	// at is where each row's effect stands in effects, so that a row that is put twice is in the entry once.
+	at map[rowID]int
+	// born are the rows that the base did not have: deleting one leaves no effect at all.
+	born map[rowID]bool
+	bytes int
+}
+
+type rowID struct {
+	table Table
+	key   string
+}
+
+// Scratch clones the committed state.
+func (s *Store) Scratch() *Scratch {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	db := s.db.Snapshot()
+	return &Scratch{db: db, base: (&View{txn: db.Txn(false)}).Index(), at: map[rowID]int{}, born: map[rowID]bool{}}
+}
+
+// View reads the scratch as it is now: the committed state with the accepted decisions so far.
+func (s *Scratch) View() *View { return &View{txn: s.db.Txn(false)} }
+
+// Bytes is about the size of the entry so far.
+func (s *Scratch) Bytes() int { return s.bytes }
+
+// Empty tells whether nothing has changed.
+func (s *Scratch) Empty() bool { return len(s.effects) == 0 }
+
+// Entry gives the accepted decisions as one entry with the given log time.
+func (s *Scratch) Entry(now int64) *Entry {
+	e := &Entry{Base: s.base, Time: now}
+	for _, effect := range s.effects {
+		if effect.Table != 0 {
+			e.Effects = append(e.Effects, effect)
+		}
+	}
+	return e
+}
+
+// Try runs one decision in a transaction of its own: kept when it returns nil, undone without trace when it returns an
+// error or panics (the panic is passed on as a *Panic).
+func (s *Scratch) Try(decide func(*Tx) error) (err error) {
+	txn := s.db.Txn(true)
+	txn.TrackChanges()
+	defer txn.Abort() // does nothing after Commit
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Panic{Value: p}
+		}
+	}()
+	if err := decide(&Tx{View: View{txn: txn}}); err != nil {
+		return err
+	}
+	effects, err := effectsOf(txn.Changes())
+	if err != nil {
+		return err
+	}
+	size := 0
+	for _, e := range effects {
+		size += e.Size()
+	}
+	if size > MaxEntry {
+		return &TooLarge{Bytes: size}
+	}
+	txn.Commit()
+	s.add(effects)
+	return nil
+}
+
+func (s *Scratch) add(effects []idEffect) {
+	for _, e := range effects {
+		i, seen := s.at[e.id]
+		if !seen {
+			i = len(s.effects)
+			s.at[e.id], s.born[e.id] = i, e.created
+			s.effects = append(s.effects, Effect{})
+		}
+		if len(e.Row) == 0 && s.born[e.id] {
+			e.Effect = Effect{} // made and unmade within the batch
+		}
+		s.bytes += e.Size() - s.effects[i].Size()
+		s.effects[i] = e.Effect
+	}
+}
+
+type idEffect struct {
+	Effect
+	id      rowID
+	created bool
+}
+
+func effectsOf(changes memdb.Changes) ([]idEffect, error) {
+	out := make([]idEffect, 0, len(changes))
+	for _, c := range changes {
+		if c.After == nil {
+			old := c.Before.(Row)
+			out = append(out, idEffect{Effect{Table: old.table(), Key: []byte(old.key())}, rowID{old.table(), old.key()}, false})
+			continue
+		}
+		row := c.After.(Row)
+		body, err := encode(row)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, idEffect{Effect{Table: row.table(), Row: body}, rowID{row.table(), row.key()}, c.Before == nil})
+	}
+	return out, nil
+}
+
+// Panic is a bug that a decision ran into.
+type Panic struct{ Value any }
+
+func (p *Panic) Error() string { return fmt.Sprintf("decision panicked: %v", p.Value) }
+
+// TooLarge refuses a decision whose effects would not fit an entry.
+type TooLarge struct{ Bytes int }
+
+func (t *TooLarge) Error() string {
+	return fmt.Sprintf("the change takes %d bytes, the limit of one is %d", t.Bytes, MaxEntry)
+}
+
+// Tx is one decision being made: reads see its own writes.
+type Tx struct{ View }
+
+// Put writes a row. The row must not be changed afterwards.
+func (t *Tx) Put(r Row) {
+	if err := t.txn.Insert(r.table().name(), r); err != nil {
+		panic(fmt.Sprintf("put %v: %v", r.table(), err))
+	}
+}
+
+// Delete removes a row that is there.
+func (t *Tx) Delete(r Row) {
+	if err := t.txn.Delete(r.table().name(), r); err != nil {
+		panic(fmt.Sprintf("delete %v: %v", r.table(), err))
+	}
+}

@@ -1,0 +1,60 @@
+package state
+
+import "iter"
+
+// TargetType is what a target was declared as.
+type TargetType string
+
+const (
+	// TypeTask can be called from other targets only.
+	TypeTask TargetType = "task"
+	// TypeWorkflow can start a run from outside too.
+	TypeWorkflow TargetType = "workflow"
+)
+
+// Step is one call of a target within a run. It never changes; what varies is in its executions.
+type Step struct {
+	rowCommon
+	Run    string     `codec:"r"`
+	Number int        `codec:"n"`
+	Module string     `codec:"m"`
+	Target string     `codec:"t"`
+	Type   TargetType `codec:"y"`
+	// Parent is the execution that made the call, "" for a root step.
+	Parent string `codec:"p,omitempty"`
+	// Request is the number of the call among the requests of its parent. (Parent, Request) is the step's cause: a
+	// request that is repeated after a lost answer is recognised by it (rules A14).
+	Request   int64   `codec:"q,omitempty"`
+	Group     *int    `codec:"g,omitempty"`
+	Arguments []Value `codec:"a,omitempty"`
+	// Delay before the start and Timeout of each attempt, milliseconds; 0 = none.
+	Delay     int64 `codec:"d,omitempty"`
+	Timeout   int64 `codec:"o,omitempty"`
+	CreatedAt int64 `codec:"c"`
+}
+
+func (*Step) table() Table  { return TableSteps }
+func (s *Step) key() string { return s.Run + "\x00" + be4(s.Number) }
+
+// ID names the step.
+func (s *Step) ID() StepID { return StepID{Run: s.Run, Number: s.Number} }
+
+// Step reads a step, nil when there is none.
+func (v *View) Step(id StepID) *Step {
+	return one[*Step](v, TableSteps, "id", id.Run+"\x00"+be4(id.Number))
+}
+
+// Steps walks a run's steps in the order of their numbers.
+func (v *View) Steps(run string) iter.Seq[*Step] {
+	return walk[*Step](v, TableSteps, "id", run+"\x00", "")
+}
+
+// StepByCause finds the step that an execution's request number created.
+func (v *View) StepByCause(parent ExecutionID, request int64) *Step {
+	return one[*Step](v, TableSteps, "cause", join(parent.String())+be8(request))
+}
+
+// Children walks the steps that an execution submitted, in the order of its requests.
+func (v *View) Children(parent ExecutionID) iter.Seq[*Step] {
+	return walk[*Step](v, TableSteps, "cause", join(parent.String()), "")
+}

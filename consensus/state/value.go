@@ -1,0 +1,86 @@
+package state
+
+// Value is an argument, a result or another value of user code: JSON text kept exactly as it was written, or the
+// key of a blob that holds it, with the things it refers to.
+type Value struct {
+	// Data is the JSON text. Empty when the value is in a blob; an absent value is the text null.
+	Data []byte `codec:"d,omitempty"`
+	// BlobKey is the lower-case hex SHA-256 of the JSON text, when it is held as a blob.
+	BlobKey string `codec:"k,omitempty"`
+	// Size is the length in bytes of the blob.
+	Size int64 `codec:"s,omitempty"`
+	// References are what `{"type":"ref","index":i}` inside the data points at.
+	References []Reference `codec:"r,omitempty"`
+}
+
+// Reference is one entry of Value.References.
+type Reference struct {
+	// Kind is "execution"; assets, inputs and fragments come with the data plane.
+	Kind   string `codec:"k"`
+	ID     string `codec:"i"`
+	Module string `codec:"m,omitempty"`
+	Target string `codec:"t,omitempty"`
+}
+
+// ResultType says how an execution ended. The numbers are for ever: appended, never reused.
+type ResultType uint8
+
+const (
+	// ResultNone is the zero value: no result.
+	ResultNone ResultType = iota
+	// ResultValue: the target returned.
+	ResultValue
+	// ResultError: the target raised, or the node could not run it (type "internal").
+	ResultError
+	// ResultTimeout: the execution's own timeout passed.
+	ResultTimeout
+	// ResultAbandoned: its session was lost.
+	ResultAbandoned
+	// ResultCancelled: cancelled itself or through an ancestor.
+	ResultCancelled
+)
+
+// String is the name that clients see.
+func (t ResultType) String() string {
+	switch t {
+	case ResultValue:
+		return "value"
+	case ResultError:
+		return "error"
+	case ResultTimeout:
+		return "timeout"
+	case ResultAbandoned:
+		return "abandoned"
+	case ResultCancelled:
+		return "cancelled"
+	default:
+		return "none"
+	}
+}
+
+// Result is the one result of an execution; the first that is recorded wins.
+type Result struct {
+	Type  ResultType `codec:"t"`
+	Value *Value     `codec:"v,omitempty"`
+	Error *Error     `codec:"e,omitempty"`
+	// Reason says in a sentence why an execution was abandoned or cancelled; may be empty.
+	Reason string `codec:"w,omitempty"`
+}
+
+// Error is what a target raised.
+type Error struct {
+	// Type is the fully qualified name of the exception, kept verbatim.
+	Type    string  `codec:"t"`
+	Message string  `codec:"m"`
+	Frames  []Frame `codec:"f,omitempty"`
+	// Retryable is nil where no retry filter was configured.
+	Retryable *bool `codec:"r,omitempty"`
+}
+
+// Frame is one line of a traceback, outermost first.
+type Frame struct {
+	File string `codec:"f"`
+	Line int    `codec:"l"`
+	Name string `codec:"n"`
+	Code string `codec:"c,omitempty"`
+}
