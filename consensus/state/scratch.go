@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/go-memdb"
@@ -15,9 +16,12 @@ type Scratch struct {
 	// at is where each row's effect stands in effects, so that a row that is put twice is in the entry once.
 	at map[rowID]int
 	// born are the rows that the base did not have: deleting one leaves no effect at all.
-	born map[rowID]bool
+	born  map[rowID]bool
 	bytes int
 }
+
+// ErrBatchFull undoes a decision that would fit an entry of its own but not this one any more.
+var ErrBatchFull = errors.New("the batch is full")
 
 type rowID struct {
 	table Table
@@ -73,6 +77,9 @@ func (s *Scratch) Try(decide func(*Tx) error) (err error) {
 	size := 0
 	for _, e := range effects {
 		size += e.Size()
+	}
+	if s.bytes+size > MaxEntry && len(s.effects) > 0 {
+		return ErrBatchFull
 	}
 	if size > MaxEntry {
 		return &TooLarge{Bytes: size}

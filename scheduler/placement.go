@@ -1,0 +1,184 @@
+package scheduler
+
+import (
+	"cmp"
+	"container/heap"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// place gives queued executions to agents: what somebody waits for first, then the oldest; to the least loaded agent
+// that serves it. Work is proportional to the classes that have something queued and to what is placed, whatever the
+// backlog.
+func (b *batch) place() {
+	p := newPlacer(b.scratch.View(), b.Soft)
+	if !p.anyFree() {
+		return
+	}
+	defer p.close()
+	for n := 0; ; n++ {
+		e := p.next()
+		if e == nil {
+			return
+		}
+		if n == maxPlace || b.scratch.Bytes() >= 3*state.BatchBytes {
+			b.out.More = true
+			return
+		}
+		a := p.choose(e)
+		if a == nil {
+			continue
+		}
+		if err := b.try(func(d *decision) error { return d.assign(e, a.session) }); err == nil {
+			p.taken(a, e)
+		}
+	}
+}
+
+// assign gives an execution to a session.
+func (d *decision) assign(e *state.Execution, s *state.Session) error {
+	if d.underCancel(e) {
+		return refuse(CodeCancelled, "execution %s is being cancelled", e.ID())
+	}
+	given := *e
+	given.Session, given.Node, given.AssignedAt = s.ID, s.Node, d.now
+	d.Put(&given)
+	d.tell(EventAssigned, s.ID, e.ID())
+	return nil
+}
+
+// candidate is an agent that may take work.
+type candidate struct {
+	session *state.Session
+	soft    SoftSession
+}
+
+func (c *candidate) free() bool { return c.soft.Running < c.session.Slots }
+
+func (c *candidate) takes(e *state.Execution) bool {
+	if !c.free() || !c.soft.Serves[e.Class()] {
+		return false
+	}
+	return e.Tier != state.TierRoot || c.soft.Roots < RootsPerSlot*c.session.Slots
+}
+
+// placer merges the queues of all classes that some free agent serves.
+type placer struct {
+	candidates []*candidate // by session id
+	heads      queueHeap
+}
+
+func newPlacer(v *state.View, soft Soft) *placer {
+	p := &placer{}
+	for _, id := range slices.Sorted(maps.Keys(soft.Sessions)) {
+		if s := v.Session(id); s != nil && s.State == state.SessionOpen {
+			p.candidates = append(p.candidates, &candidate{s, soft.Sessions[id]})
+		}
+	}
+	if !p.anyFree() {
+		return p
+	}
+	for c := range v.Classes() {
+		if !slices.ContainsFunc(p.candidates, func(a *candidate) bool { return a.free() && a.soft.Serves[c] }) {
+			continue
+		}
+		next, stop := iter.Pull(v.Queue(c))
+		if e, ok := next(); ok {
+			p.heads = append(p.heads, &queueHead{e, next, stop})
+		}
+	}
+	heap.Init(&p.heads)
+	return p
+}
+
+func (p *placer) anyFree() bool { return slices.ContainsFunc(p.candidates, (*candidate).free) }
+
+func (p *placer) close() {
+	for _, h := range p.heads {
+		h.stop()
+	}
+}
+
+// next takes the execution that is to be placed next; nil when there is none or nobody is free. A class that nobody
+// can take from any more is dropped with all that stands behind its head.
+func (p *placer) next() *state.Execution {
+	for len(p.heads) > 0 {
+		h := p.heads[0]
+		e := h.head
+		if p.choose(e) == nil {
+			// Behind a root that is held back by the cap stand only roots: tiers are the first order of a queue.
+			h.stop()
+			heap.Pop(&p.heads)
+			continue
+		}
+		if following, ok := h.next(); ok {
+			h.head = following
+			heap.Fix(&p.heads, 0)
+		} else {
+			heap.Pop(&p.heads)
+		}
+		return e
+	}
+	return nil
+}
+
+// choose the least loaded agent that takes the execution; ties go by rendezvous hash, so that they spread.
+func (p *placer) choose(e *state.Execution) *candidate {
+	var best *candidate
+	for _, c := range p.candidates {
+		if c.takes(e) && (best == nil || c.before(best, e)) {
+			best = c
+		}
+	}
+	return best
+}
+
+func (c *candidate) before(other *candidate, e *state.Execution) bool {
+	mine, theirs := c.soft.Running*other.session.Slots, other.soft.Running*c.session.Slots
+	if mine != theirs {
+		return mine < theirs
+	}
+	return rendezvous(e, c.session.ID) > rendezvous(e, other.session.ID)
+}
+
+func rendezvous(e *state.Execution, session string) uint64 {
+	return xxhash.Sum64String(e.ID().String() + "\x00" + session)
+}
+
+func (p *placer) taken(c *candidate, e *state.Execution) {
+	c.soft.Running++
+	if e.Tier == state.TierRoot {
+		c.soft.Roots++
+	}
+}
+
+// queueHead is the first unplaced execution of a class.
+type queueHead struct {
+	head *state.Execution
+	next func() (*state.Execution, bool)
+	stop func()
+}
+
+type queueHeap []*queueHead
+
+func (h queueHeap) Len() int      { return len(h) }
+func (h queueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *queueHeap) Push(x any)   { *h = append(*h, x.(*queueHead)) }
+func (h *queueHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
+func (h queueHeap) Less(i, j int) bool {
+	a, b := h[i].head, h[j].head
+	return cmp.Or(
+		cmp.Compare(a.Tier, b.Tier),
+		cmp.Compare(max(a.ExecuteAfter, a.CreatedAt), max(b.ExecuteAfter, b.CreatedAt)),
+		cmp.Compare(a.ID().String(), b.ID().String()),
+	) < 0
+}

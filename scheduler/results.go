@@ -1,0 +1,51 @@
+package scheduler
+
+import "github.com/coflux-mesh/coflux/consensus/state"
+
+// ReportResult is how an execution ended, as its agent says.
+type ReportResult struct {
+	Session, Execution string
+	Result             state.Result
+}
+
+func (r *ReportResult) decide(d *decision) (Answer, error) {
+	e, err := d.live(r.Session, r.Execution)
+	if e == nil {
+		return Answer{}, err
+	}
+	if e.Result != nil {
+		return Answer{}, nil // the first one won; the agent may forget its own
+	}
+	if err != nil {
+		// Cancelled through an ancestor whose sweep has not come by yet: what arrives after the cancellation does
+		// not count (invariant I9).
+		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: "an ancestor was cancelled"})
+		return Answer{}, nil
+	}
+	result := r.Result
+	d.finish(e, &result)
+	return Answer{}, nil
+}
+
+// finish records the one result of an execution. What was assigned and did not end by itself is killed.
+func (d *decision) finish(e *state.Execution, result *state.Result) {
+	done := *e
+	done.Result, done.CompletedAt = result, d.now
+	d.Put(&done)
+	d.tell(EventFinished, "", e.ID())
+	if e.Session != "" {
+		switch result.Type {
+		case state.ResultCancelled, state.ResultAbandoned:
+			d.tell(EventAbort, e.Session, e.ID())
+		}
+	}
+}
+
+// Outcome is the final result that a waiter of the execution sees; nil while there is none.
+func Outcome(v *state.View, id state.ExecutionID) *state.Result {
+	e := v.Execution(id)
+	if e == nil {
+		return nil
+	}
+	return e.Result
+}

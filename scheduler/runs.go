@@ -1,0 +1,115 @@
+package scheduler
+
+import (
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/oklog/ulid/v2"
+)
+
+// Windows of what is remembered of requests from outside, milliseconds of log time.
+const (
+	// RequestWindow is how long a request's ULID is recognised; an older one is refused as expired (rules A14).
+	RequestWindow = 10 * 60 * 1000
+	// IdempotencyWindow is how long an idempotency key names the run that it created.
+	IdempotencyWindow = 24 * 60 * 60 * 1000
+)
+
+// SubmitRun starts a run from outside.
+type SubmitRun struct {
+	// RequestID is a ULID: a repeat with the same one is answered with the same run.
+	RequestID      string
+	Workspace      string
+	Module, Target string
+	Arguments      []state.Value
+	// Delay and Timeout in milliseconds, 0 = none.
+	Delay, Timeout int64
+	IdempotencyKey string
+}
+
+func (r *SubmitRun) decide(d *decision) (Answer, error) {
+	if run, err := r.known(d); run != "" || err != nil {
+		return rootAnswer(run, r.Module, r.Target), err
+	}
+	if d.Workspace(r.Workspace) == nil {
+		return Answer{}, refuse(CodeNotFound, "workspace %s does not exist", r.Workspace)
+	}
+	run := &state.Run{
+		ID: d.newID("R", 6, func(id string) bool { return d.Run(id) != nil }), Workspace: r.Workspace,
+		Module: r.Module, Target: r.Target, CreatedAt: d.now, Steps: 1, RequestID: r.RequestID,
+	}
+	d.Put(run)
+	step := &state.Step{
+		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
+		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now,
+	}
+	d.Put(step)
+	d.newAttempt(step, run.Workspace, 1, state.TierRoot)
+	r.remember(d, run.ID)
+	return rootAnswer(run.ID, r.Module, r.Target), nil
+}
+
+// known gives the run that the request or its idempotency key has already created.
+func (r *SubmitRun) known(d *decision) (run string, err error) {
+	id, perr := ulid.ParseStrict(r.RequestID)
+	if perr != nil {
+		return "", refuse(CodeBadRequest, "request id %q is not a ULID", r.RequestID)
+	}
+	if k := d.Request(state.RequestULID, "", r.RequestID); k != nil {
+		return k.Answer, nil
+	}
+	if at := int64(id.Time()); at < d.now-RequestWindow || at > d.now+RequestWindow {
+		return "", &Error{Code: CodeExpired, Message: "the request's id is older than is remembered, so it was not executed",
+			Hint: "submit it anew with a fresh id; if the id was fresh, the clock of the asking machine is off by more than ten minutes"}
+	}
+	if r.IdempotencyKey == "" {
+		return "", nil
+	}
+	if k := d.Request(state.RequestIdempotency, r.Workspace, r.IdempotencyKey); k != nil && k.ExpiresAt > d.now {
+		return k.Answer, nil
+	}
+	return "", nil
+}
+
+func (r *SubmitRun) remember(d *decision, run string) {
+	id, _ := ulid.ParseStrict(r.RequestID)
+	d.Put(&state.Request{Kind: state.RequestULID, ID: r.RequestID, Answer: run,
+		ExpiresAt: max(d.now, int64(id.Time())) + RequestWindow})
+	if r.IdempotencyKey != "" {
+		d.Put(&state.Request{Kind: state.RequestIdempotency, Workspace: r.Workspace, ID: r.IdempotencyKey, Answer: run,
+			ExpiresAt: d.now + IdempotencyWindow})
+	}
+}
+
+func rootAnswer(run, module, target string) Answer {
+	step := state.StepID{Run: run, Number: 1}
+	return Answer{RunID: run, StepID: step.String(), ExecutionID: step.String() + ":1", Module: module, Target: target}
+}
+
+// newAttempt queues an attempt of a step, or sets its timer when it is delayed.
+func (d *decision) newAttempt(s *state.Step, workspace string, attempt int, tier state.Tier) *state.Execution {
+	e := &state.Execution{
+		Run: s.Run, Step: s.Number, Attempt: attempt, Workspace: workspace, Module: s.Module, Target: s.Target,
+		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true,
+	}
+	if s.Delay > 0 {
+		e.ExecuteAfter, e.Due = d.now+s.Delay, false
+	}
+	d.Put(e)
+	return e
+}
+
+// alphabet of ids: no vowels and nothing that reads like another.
+const alphabet = "bcdfghjklmnpqrstvwxyzBCDFGHJKLMNPQRSTVWXYZ23456789"
+
+// newID makes an id of prefix and n random characters, one more for each collision.
+func (d *decision) newID(prefix string, n int, taken func(string) bool) string {
+	for {
+		id := []byte(prefix)
+		for range n {
+			id = append(id, alphabet[d.random.IntN(len(alphabet))])
+		}
+		if !taken(string(id)) {
+			return string(id)
+		}
+		n++
+	}
+}

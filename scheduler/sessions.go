@@ -1,0 +1,101 @@
+package scheduler
+
+import "github.com/coflux-mesh/coflux/consensus/state"
+
+// OpenSession registers an agent. A repeat is harmless.
+//
+// It is also a statement (rules A7a): the agent's node holds its data directory and has killed whatever an earlier boot
+// left behind, so earlier sessions of the node are lost at once.
+type OpenSession struct {
+	// Session is the id, chosen by the agent: fresh and unguessable at each start and after each loss.
+	Session        string
+	Project        string
+	Workspace      string // name; made when it does not exist
+	Node, NodeName string
+	// Boot of the node; later boots of a node compare greater.
+	Boot    string
+	Slots   int
+	Targets []state.DeclaredTarget
+}
+
+func (r *OpenSession) decide(d *decision) (Answer, error) {
+	if s := d.Session(r.Session); s != nil {
+		if s.State == state.SessionLost {
+			return Answer{}, refuse(CodeFenced, "session %s was lost: %s", s.ID, s.Reason)
+		}
+		return Answer{WorkspaceID: s.Workspace}, nil
+	}
+	for s := range d.SessionsByNode(r.Node) {
+		if s.Boot > r.Boot {
+			return Answer{}, refuse(CodeFenced, "a newer start of node %s has a session already", r.NodeName)
+		}
+	}
+	for s := range d.SessionsByNode(r.Node) {
+		d.lose(s, "its node opened a new session")
+	}
+	w, err := d.ensureWorkspace(r.Project, r.Workspace)
+	if err != nil {
+		return Answer{}, err
+	}
+	d.Put(&state.Session{
+		ID: r.Session, Workspace: w.ID, Node: r.Node, NodeName: r.NodeName, Boot: r.Boot, Slots: r.Slots,
+		Targets: r.Targets, State: state.SessionOpen, OpenedAt: d.now,
+	})
+	return Answer{WorkspaceID: w.ID}, nil
+}
+
+// UpdateSession changes what an agent offers: its targets after a reload, or that it drains.
+type UpdateSession struct {
+	Session  string
+	Targets  []state.DeclaredTarget
+	Draining bool
+}
+
+func (r *UpdateSession) decide(d *decision) (Answer, error) {
+	old := d.Session(r.Session)
+	if old == nil || old.State == state.SessionLost {
+		return Answer{}, refuse(CodeFenced, "session %s was lost", r.Session)
+	}
+	s := *old
+	s.Targets = r.Targets
+	if r.Draining {
+		s.State = state.SessionDraining
+	}
+	d.Put(&s)
+	return Answer{}, nil
+}
+
+// LoseSession gives a session up: its lease has run out at the leader, or somebody who knows states that its processes
+// are gone. Either Session is named, or Node and Boot for all sessions of that start of the node.
+type LoseSession struct {
+	Session    string
+	Node, Boot string
+	Reason     string
+}
+
+func (r *LoseSession) decide(d *decision) (Answer, error) {
+	if s := d.Session(r.Session); s != nil {
+		d.lose(s, r.Reason)
+	}
+	if r.Node == "" {
+		return Answer{}, nil
+	}
+	for s := range d.SessionsByNode(r.Node) {
+		if s.Boot == r.Boot {
+			d.lose(s, r.Reason)
+		}
+	}
+	return Answer{}, nil
+}
+
+// lose fences a session from this entry on; the sweep abandons what it held.
+func (d *decision) lose(old *state.Session, reason string) {
+	if old.State == state.SessionLost {
+		return
+	}
+	s := *old
+	s.State, s.Reason = state.SessionLost, reason
+	d.Put(&s)
+	d.Put(&state.Sweep{ID: "session " + s.ID, Kind: state.SweepSession, Subject: s.ID, Reason: reason})
+	d.tell(EventSessionLost, s.ID, state.ExecutionID{})
+}

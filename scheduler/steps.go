@@ -1,0 +1,111 @@
+package scheduler
+
+import "github.com/coflux-mesh/coflux/consensus/state"
+
+// SubmitStep is a call that a running execution makes.
+type SubmitStep struct {
+	// Session is the fencing token of the agent that runs Parent.
+	Session string
+	Parent  string
+	// Number of the request among those of Parent, from 1: a repeat is recognised by it.
+	Number         int64
+	Module, Target string
+	Type           state.TargetType
+	Arguments      []state.Value
+	// Delay and Timeout in milliseconds, 0 = none.
+	Delay, Timeout int64
+	Group          *int
+}
+
+func (r *SubmitStep) decide(d *decision) (Answer, error) {
+	parent, err := d.live(r.Session, r.Parent)
+	if parent == nil {
+		return Answer{}, err
+	}
+	if s := d.StepByCause(parent.ID(), r.Number); s != nil {
+		return childAnswer(s), nil // a repeat: fencing first, so that the dead learn nothing either
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	if r.Type == state.TypeWorkflow {
+		return Answer{}, refuse(CodeNotSupported, "calling a workflow (%s/%s) from an execution is not supported yet: call a task", r.Module, r.Target)
+	}
+	if !validType(r.Type) {
+		return Answer{}, refuse(CodeBadRequest, "target type %q is neither task nor workflow", r.Type)
+	}
+	run := *d.Run(parent.Run)
+	run.Steps++
+	d.Put(&run)
+	step := &state.Step{
+		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
+		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now,
+	}
+	d.Put(step)
+	d.newAttempt(step, parent.Workspace, 1, state.TierChild)
+	return childAnswer(step), nil
+}
+
+func childAnswer(s *state.Step) Answer {
+	e := state.ExecutionID{Run: s.Run, Step: s.Number, Attempt: 1}
+	return Answer{RunID: s.Run, StepID: s.ID().String(), ExecutionID: e.String(), Module: s.Module, Target: s.Target}
+}
+
+// live gives the execution if the session may speak for it. With err set the execution is known to the session but can
+// change nothing any more; without an execution the session is fenced.
+func (d *decision) live(session, execution string) (*state.Execution, error) {
+	id, ok := state.ParseExecutionID(execution)
+	if !ok {
+		return nil, refuse(CodeBadRequest, "%q is not the id of an execution", execution)
+	}
+	s := d.Session(session)
+	if s == nil || s.State == state.SessionLost {
+		return nil, refuse(CodeFenced, "session %s was lost: nothing that it sends changes anything", session)
+	}
+	e := d.Execution(id)
+	if e == nil || e.Session != session {
+		return nil, refuse(CodeFenced, "execution %s was not given to session %s", execution, session)
+	}
+	if e.Result != nil {
+		return e, refuse(CodeFenced, "execution %s already has its result (%s)", execution, e.Result.Type)
+	}
+	if d.underCancel(e) {
+		return e, refuse(CodeCancelled, "execution %s is being cancelled", execution)
+	}
+	return e, nil
+}
+
+// RegisterGroup names a group of an execution's children.
+type RegisterGroup struct {
+	Session, Execution string
+	ID                 int
+	Name               string
+}
+
+func (r *RegisterGroup) decide(d *decision) (Answer, error) {
+	e, err := d.live(r.Session, r.Execution)
+	if err != nil {
+		return Answer{}, err
+	}
+	d.Put(&state.Group{Execution: e.ID().String(), ID: r.ID, Name: r.Name})
+	return Answer{}, nil
+}
+
+// AddDependency records what an execution waits for.
+type AddDependency struct {
+	Session, Execution string
+	On                 []string
+}
+
+func (r *AddDependency) decide(d *decision) (Answer, error) {
+	e, err := d.live(r.Session, r.Execution)
+	if err != nil {
+		return Answer{}, err
+	}
+	for _, on := range r.On {
+		if id, ok := state.ParseExecutionID(on); ok && !d.HasDependency(e.ID().String(), on) && d.Execution(id) != nil {
+			d.Put(&state.Dependency{Execution: e.ID().String(), On: on})
+		}
+	}
+	return Answer{}, nil
+}
