@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Document is a read: the decoded value, the text it came as, and how fresh it is.
+type Document[T any] struct {
+	Value    T
+	Raw      json.RawMessage
+	Index    uint64        // of the state it was read from
+	Stale    bool          // read without asking the leader
+	StaleFor time.Duration // time since the node last heard from a leader; meant only if Stale
+}
+
+// read fetches a document, from the node's own copy if there is no quorum and the client allows it.
+func read[T any](ctx context.Context, c *Client, path string, query url.Values) (Document[T], error) {
+	var doc Document[T]
+	rep, err := c.do(ctx, call{method: http.MethodGet, path: withQuery(path, query), idempotent: true})
+	if IsCode(err, CodeNoQuorum) && c.OnStale != nil {
+		stale := url.Values{"consistency": {"stale"}}
+		for k, v := range query {
+			stale[k] = v
+		}
+		rep, err = c.do(ctx, call{method: http.MethodGet, path: withQuery(path, stale), idempotent: true})
+		doc.Stale = true
+	}
+	if err != nil {
+		return doc, err
+	}
+	if n, ok := headerInt(rep.header, "Coflux-Index"); ok {
+		doc.Index = uint64(n)
+	}
+	if n, ok := headerInt(rep.header, "Coflux-Stale-For"); ok {
+		doc.StaleFor = time.Duration(n) * time.Millisecond
+	}
+	doc.Raw = rep.body
+	if err := json.Unmarshal(rep.body, &doc.Value); err != nil {
+		return doc, fmt.Errorf("decode the reply to %s: %w", path, err)
+	}
+	if doc.Stale {
+		c.OnStale(doc.StaleFor)
+	}
+	return doc, nil
+}
+
+func withQuery(path string, query url.Values) string {
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
+}
+
+// topic builds "/topics/a/b", each part as one segment.
+func topic(parts ...string) string {
+	var b strings.Builder
+	b.WriteString("/topics")
+	for _, p := range parts {
+		b.WriteByte('/')
+		b.WriteString(url.PathEscape(p))
+	}
+	return b.String()
+}
+
+// Workspace is an entry of the workspace list.
+type Workspace struct {
+	Name   string  `json:"name"`
+	BaseID *string `json:"baseId"`
+	State  string  `json:"state"` // active | paused | archived
+}
+
+// Workspaces lists the workspaces by id.
+func (c *Client) Workspaces(ctx context.Context) (Document[map[string]Workspace], error) {
+	return read[map[string]Workspace](ctx, c, topic("workspaces"), nil)
+}
+
+// Parameter of a target; Default is JSON text.
+type Parameter struct {
+	Name       string  `json:"name"`
+	Annotation *string `json:"annotation"`
+	Default    *string `json:"default"`
+}
+
+// Manifest is what is shown of one registered workflow.
+type Manifest struct {
+	Parameters []Parameter `json:"parameters"`
+}
+
+// Manifests lists the registered workflows, module -> name.
+func (c *Client) Manifests(ctx context.Context, workspace string) (Document[map[string]map[string]Manifest], error) {
+	return read[map[string]map[string]Manifest](ctx, c, topic("workspaces", workspace, "manifests"), nil)
+}
+
+// Workflow is one registered workflow; Configuration is nil if it is not registered (any more).
+type Workflow struct {
+	Parameters    []Parameter                `json:"parameters"`
+	Instruction   *string                    `json:"instruction"`
+	Configuration map[string]json.RawMessage `json:"configuration"`
+}
+
+// Workflow reads the definition of one workflow.
+func (c *Client) Workflow(ctx context.Context, workspace, module, target string) (Document[Workflow], error) {
+	return read[Workflow](ctx, c, topic("workspaces", workspace, "workflows", module, target), nil)
+}
+
+// Queued is an execution without result.
+type Queued struct {
+	Module       string              `json:"module"`
+	Target       string              `json:"target"`
+	RunID        string              `json:"runId"`
+	StepID       string              `json:"stepId"`
+	StepNumber   int                 `json:"stepNumber"`
+	Attempt      int                 `json:"attempt"`
+	ExecuteAfter *int64              `json:"executeAfter"`
+	CreatedAt    int64               `json:"createdAt"`
+	AssignedAt   *int64              `json:"assignedAt"`
+	Dependencies []string            `json:"dependencies"`
+	Requires     map[string][]string `json:"requires"`
+}
+
+// Queue lists the queued and running executions of a workspace by id.
+func (c *Client) Queue(ctx context.Context, workspace string) (Document[map[string]Queued], error) {
+	return read[map[string]Queued](ctx, c, topic("workspaces", workspace, "queue"), nil)
+}
+
+// Session is one agent's registration.
+type Session struct {
+	Connected   bool                `json:"connected"`
+	Executing   int                 `json:"executing"`
+	Concurrency int                 `json:"concurrency"`
+	PoolName    *string             `json:"poolName"`
+	Targets     map[string][]string `json:"targets"`
+	Provides    map[string][]string `json:"provides"`
+	WorkerState *string             `json:"workerState"`
+	Executions  int                 `json:"executions"`
+}
+
+// Sessions lists the sessions of a workspace by id.
+func (c *Client) Sessions(ctx context.Context, workspace string) (Document[map[string]Session], error) {
+	return read[map[string]Session](ctx, c, topic("workspaces", workspace, "sessions"), nil)
+}

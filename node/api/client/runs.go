@@ -1,0 +1,193 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Run is the run document.
+type Run struct {
+	CreatedAt int64               `json:"createdAt"`
+	Parent    *ExecRef            `json:"parent"`
+	Requires  map[string][]string `json:"requires"`
+	Steps     map[string]*Step    `json:"steps"` // by step id
+}
+
+// Step of a run.
+type Step struct {
+	StepNumber int                   `json:"stepNumber"`
+	Module     string                `json:"module"`
+	Target     string                `json:"target"`
+	ParentID   *string               `json:"parentId"`
+	Arguments  []Value               `json:"arguments"`
+	CreatedAt  int64                 `json:"createdAt"`
+	Executions map[string]*Execution `json:"executions"` // by attempt number
+}
+
+// Execution is one attempt of a step.
+type Execution struct {
+	ExecutionID  string             `json:"executionId"`
+	CreatedAt    int64              `json:"createdAt"`
+	ExecuteAfter *int64             `json:"executeAfter"`
+	AssignedAt   *int64             `json:"assignedAt"`
+	CompletedAt  *int64             `json:"completedAt"`
+	Groups       map[string]*string `json:"groups"`
+	Children     []Child            `json:"children"`
+	Result       *Result            `json:"result"`
+	Node         *string            `json:"node"` // name of the node that ran it
+}
+
+// Child is a step that an execution submitted.
+type Child struct {
+	StepID  string `json:"stepId"`
+	Attempt int    `json:"attempt"`
+	GroupID *int   `json:"groupId"`
+}
+
+// Latest returns the step's newest attempt, by number. It is nil for a step without executions.
+func (s *Step) Latest() (attempt int, e *Execution) {
+	for key, x := range s.Executions {
+		if n, err := strconv.Atoi(key); err == nil && n > attempt {
+			attempt, e = n, x
+		}
+	}
+	return attempt, e
+}
+
+// SubmitRequest starts a run. Options is passed through as it is: waitFor, cache, delay and so on
+// with their names in the interface.
+type SubmitRequest struct {
+	WorkspaceID    string
+	Module, Target string
+	Arguments      []string // JSON texts
+	Options        map[string]json.RawMessage
+	IdempotencyKey string
+	RequestID      string // empty = a new ULID
+}
+
+// Submitted names what a submission created.
+type Submitted struct {
+	RunID       string `json:"runId"`
+	StepID      string `json:"stepId"`
+	ExecutionID string `json:"executionId"`
+}
+
+// Submit starts a run. It is sent again with the same request id until it is answered or the context
+// ends, so that a lost connection or a lost leader never starts the run twice.
+func (c *Client) Submit(ctx context.Context, r SubmitRequest) (Submitted, error) {
+	body := map[string]any{}
+	for k, v := range r.Options {
+		body[k] = v
+	}
+	arguments := make([][2]string, len(r.Arguments))
+	for i, a := range r.Arguments {
+		arguments[i] = [2]string{"json", a}
+	}
+	if r.RequestID == "" {
+		id, err := ulid.New(ulid.Now(), rand.Reader)
+		if err != nil {
+			return Submitted{}, fmt.Errorf("make a request id: %w", err)
+		}
+		r.RequestID = id.String()
+	}
+	body["workspaceId"], body["module"], body["target"] = r.WorkspaceID, r.Module, r.Target
+	body["arguments"], body["requestId"] = arguments, r.RequestID
+	if r.IdempotencyKey != "" {
+		body["idempotencyKey"] = r.IdempotencyKey
+	}
+	var out Submitted
+	err := c.post(ctx, call{path: "/api/submit_workflow", body: body, idempotent: true, untilDone: true}, &out)
+	return out, err
+}
+
+// CancelExecution cancels an execution and all that descends from it.
+func (c *Client) CancelExecution(ctx context.Context, workspace, execution string) error {
+	body := map[string]string{"workspaceId": workspace, "executionId": execution}
+	return c.post(ctx, call{path: "/api/cancel_execution", body: body, idempotent: true}, nil)
+}
+
+// CreateWorkspace creates a workspace and returns its id. It is sent once.
+func (c *Client) CreateWorkspace(ctx context.Context, name string) (string, error) {
+	var out struct {
+		ID string `json:"id"`
+	}
+	err := c.post(ctx, call{path: "/api/create_workspace", body: map[string]string{"name": name}}, &out)
+	return out.ID, err
+}
+
+func (c *Client) post(ctx context.Context, cl call, out any) error {
+	cl.method = http.MethodPost
+	rep, err := c.do(ctx, cl)
+	if err != nil || out == nil {
+		return err
+	}
+	if err := json.Unmarshal(rep.body, out); err != nil {
+		return fmt.Errorf("decode the reply to %s: %w", cl.path, err)
+	}
+	return nil
+}
+
+// Run reads a run document.
+func (c *Client) Run(ctx context.Context, workspace, run string) (Document[Run], error) {
+	return read[Run](ctx, c, topic("workspaces", workspace, "runs", run), nil)
+}
+
+// RunSummary is a line of the list of runs.
+type RunSummary struct {
+	RunID       string `json:"runId"`
+	Module      string `json:"module"`
+	Target      string `json:"target"`
+	CreatedAt   int64  `json:"createdAt"`
+	CompletedAt *int64 `json:"completedAt"`
+	Status      string `json:"status"` // queued | running | completed | failed | cancelled | abandoned
+	Steps       int    `json:"steps"`
+}
+
+// RunPage is a page of runs, newest first; Cursor, when set, asks for the page behind it.
+type RunPage struct {
+	Runs   []RunSummary `json:"runs"`
+	Cursor *string      `json:"cursor"`
+}
+
+// Runs lists the runs of a workspace.
+func (c *Client) Runs(ctx context.Context, workspace string, limit int, before string) (Document[RunPage], error) {
+	q := url.Values{"workspaceId": {workspace}}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if before != "" {
+		q.Set("before", before)
+	}
+	return read[RunPage](ctx, c, "/api/runs", q)
+}
+
+// Awaited is the answer to one long poll.
+type Awaited struct {
+	Done   bool    `json:"done"`
+	Index  uint64  `json:"index"`
+	Result *Result `json:"result"`
+}
+
+// AwaitRun waits for the final outcome of a run's root, at most for wait.
+func (c *Client) AwaitRun(ctx context.Context, workspace, run string, wait time.Duration) (Awaited, error) {
+	q := url.Values{"workspaceId": {workspace}, "runId": {run},
+		"timeoutMs": {strconv.FormatInt(wait.Milliseconds(), 10)}}
+	var out Awaited
+	rep, err := c.do(ctx, call{method: http.MethodGet, path: withQuery("/api/await_run", q),
+		timeout: wait + 10*time.Second, idempotent: true})
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(rep.body, &out); err != nil {
+		return out, fmt.Errorf("decode the reply to await_run: %w", err)
+	}
+	return out, nil
+}
