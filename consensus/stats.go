@@ -1,0 +1,62 @@
+package consensus
+
+import (
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Stats is how this node's log stands.
+type Stats struct {
+	Term          uint64
+	FirstIndex    uint64 // of Raft's log, not the product's index
+	LastIndex     uint64
+	SnapshotIndex uint64        // what the newest snapshot reaches
+	Applied       uint64        // the product's index
+	LogBytes      int64         // on the disk
+	Contact       time.Duration // since the leader was last heard: 0 on the leader, -1 when never
+}
+
+// Stats returns zeroes before Start.
+func (h *Host) Stats() Stats {
+	r, ok := h.running()
+	if !ok {
+		return Stats{Contact: -1}
+	}
+	s := Stats{Term: r.CurrentTerm(), LastIndex: r.LastIndex(), Applied: h.cfg.Machine.Index(), Contact: contact(r)}
+	s.SnapshotIndex, _ = strconv.ParseUint(r.Stats()["last_snapshot_index"], 10, 64)
+	// Past the guard of the store, which would end the calling goroutine.
+	h.store.recovered(func() (err error) { s.FirstIndex, err = h.store.under.FirstIndex(); return err })
+	if info, err := os.Stat(h.store.file); err == nil {
+		s.LogBytes = info.Size()
+	}
+	return s
+}
+
+func contact(r *raft.Raft) time.Duration {
+	if r.State() == raft.Leader {
+		return 0
+	}
+	last := r.LastContact()
+	if last.IsZero() {
+		return -1
+	}
+	return time.Since(last)
+}
+
+// status is what other nodes are told of this one's log.
+func (h *Host) status() *status {
+	s := &status{Boot: h.cfg.Dir.Identity().Boot, HasState: h.HasState(), Contact: -1}
+	r, ok := h.running()
+	if !ok {
+		return s
+	}
+	s.LastIndex = r.LastIndex()
+	s.LastTerm, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
+	if c := contact(r); c >= 0 {
+		s.Contact = c.Milliseconds()
+	}
+	return s
+}
