@@ -1,0 +1,439 @@
+package pyexec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxLine       = 256 << 20       // a longer protocol line ends the execution: values of that size go into files
+	maxOutputLine = 64 << 10        // a longer line of output is cut into pieces
+	windUpLimit   = 5 * time.Second // from the final message to the end of the process
+	readyLimit    = 60 * time.Second
+	apiVersion    = "0.11"
+	tailSize      = 2 << 10 // of what an executor said before it got a job
+)
+
+// executor is one process and its pipes; it runs at most one body. mu guards the fields below it.
+type executor struct {
+	pool       *Pool
+	dir        string // holds work (its directory) and values (files of values); removed at the end
+	generation int
+	proc       process
+	proto      *tap
+	out, err   *tap
+	replies    *replies
+	readied    chan error // gets one value: nil when the executor may be given a job
+	exited     chan struct{}
+
+	mu    sync.Mutex
+	ready bool
+	body  *body
+	dead  bool
+	tail  []byte
+	limit *time.Timer
+}
+
+// pipes are the executor's descriptors: ours and the child's.
+type pipes struct {
+	cmdR, cmdW, protoR, protoW, outR, outW, errR, errW *os.File
+}
+
+func (p *pipes) all() []*os.File {
+	return []*os.File{p.cmdR, p.cmdW, p.protoR, p.protoW, p.outR, p.outW, p.errR, p.errW}
+}
+
+func (p *pipes) closeChild() {
+	for _, f := range []*os.File{p.cmdR, p.protoW, p.outW, p.errW} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+func (p *pipes) closeAll() {
+	for _, f := range p.all() {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+func makePipes(foreign bool) (*pipes, error) {
+	p := &pipes{}
+	type pair struct{ r, w **os.File }
+	pairs := []pair{{&p.cmdR, &p.cmdW}, {&p.protoR, &p.protoW}, {&p.errR, &p.errW}}
+	if !foreign {
+		pairs = append(pairs, pair{&p.outR, &p.outW})
+	}
+	for _, x := range pairs {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			p.closeAll()
+			return nil, fmt.Errorf("cannot make a pipe: %w", err)
+		}
+		// Only our end is non-blocking: the flag belongs to the end, and Python expects blocking ones.
+		ours := fds[0]
+		if x.w == &p.cmdW {
+			ours = fds[1]
+		}
+		unix.SetNonblock(ours, true)
+		*x.r, *x.w = os.NewFile(uintptr(fds[0]), "|r"), os.NewFile(uintptr(fds[1]), "|w")
+	}
+	return p, nil
+}
+
+// childFiles are the child's descriptors 0, 1, 2, ...: a foreign adapter speaks on stdin and stdout, the SDK on 3 and 4.
+func (p *pipes) childFiles(foreign bool, null *os.File) []*os.File {
+	if foreign {
+		return []*os.File{p.cmdR, p.protoW, p.errW}
+	}
+	return []*os.File{null, p.outW, p.errW, p.cmdR, p.protoW}
+}
+
+// startExecutor spawns a process and returns it before it is ready.
+func startExecutor(p *Pool, sp spawner, seq uint64) (*executor, error) {
+	e := &executor{
+		pool: p, dir: filepath.Join(p.cfg.Scratch, fmt.Sprintf("x%d", seq)), generation: p.generation(),
+		readied: make(chan error, 1), exited: make(chan struct{}),
+	}
+	for _, d := range []string{e.dir, e.workDir(), e.valuesDir()} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return nil, fmt.Errorf("failed to create temp dir: %w", err)
+		}
+	}
+	if err := e.launch(sp); err != nil {
+		os.RemoveAll(e.dir)
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *executor) workDir() string   { return filepath.Join(e.dir, "work") }
+func (e *executor) valuesDir() string { return filepath.Join(e.dir, "values") }
+
+func (e *executor) launch(sp spawner) error {
+	foreign := e.pool.py.foreign
+	ps, err := makePipes(foreign)
+	if err != nil {
+		return err
+	}
+	defer ps.closeChild()
+	e.replies = newReplies(ps.cmdW)
+	if e.proto, err = newTap(ps.protoR, maxLine, false); err != nil {
+		ps.closeAll()
+		return err
+	}
+	e.proto.onLine, e.proto.onLong = e.onLine, e.onLong
+	if e.err, err = newTap(ps.errR, maxOutputLine, true); err != nil {
+		ps.closeAll()
+		return err
+	}
+	e.err.onLine = func(line []byte) { e.onOutput(3, line) }
+	if !foreign {
+		if e.out, err = newTap(ps.outR, maxOutputLine, true); err != nil {
+			ps.closeAll()
+			return err
+		}
+		e.out.onLine = func(line []byte) { e.onOutput(1, line) }
+	}
+	started := make(chan struct{})
+	proc, err := sp.spawn(e.pool.py.executeSpec(ps.childFiles(foreign, e.pool.null)), func(s exitStatus) {
+		go func() {
+			<-started
+			e.onExit(s)
+		}()
+	})
+	if err != nil {
+		ps.closeAll()
+		return err
+	}
+	e.proc = proc
+	for _, t := range e.taps() {
+		go t.pump()
+	}
+	close(started)
+	e.limit = time.AfterFunc(readyLimit, e.kill)
+	return nil
+}
+
+func (e *executor) taps() []*tap {
+	if e.out == nil {
+		return []*tap{e.proto, e.err}
+	}
+	return []*tap{e.out, e.err, e.proto}
+}
+
+func (e *executor) kill() { e.proc.kill() }
+
+// assign gives the executor its one job, after readied said nil; false if the executor is dead already.
+func (e *executor) assign(b *body) bool {
+	e.mu.Lock()
+	if e.dead {
+		e.mu.Unlock()
+		return false
+	}
+	b.exec = e
+	e.body = b
+	e.tail = nil
+	e.mu.Unlock()
+	if !e.pool.attach(b, e) {
+		e.kill()
+		return true
+	}
+	line, err := e.executeLine(b.job)
+	if err != nil {
+		b.deliver(Result{Error: internal(err.Error())})
+		e.kill()
+		return true
+	}
+	if b.job.Timeout > 0 {
+		b.mu.Lock()
+		b.timer = time.AfterFunc(b.job.Timeout, b.expire)
+		b.mu.Unlock()
+	}
+	e.replies.send(line)
+	b.trace("written")
+	return true
+}
+
+func (e *executor) executeLine(job Job) ([]byte, error) {
+	type params struct {
+		ExecutionID string  `json:"execution_id"`
+		Module      string  `json:"module"`
+		Target      string  `json:"target"`
+		Arguments   []Value `json:"arguments"`
+		WorkingDir  string  `json:"working_dir"`
+		ValuesDir   string  `json:"values_dir,omitempty"`
+		Snapshot    string  `json:"snapshot,omitempty"`
+	}
+	p := params{
+		ExecutionID: job.ExecutionID, Module: job.Module, Target: job.Target, Arguments: job.Arguments,
+		WorkingDir: e.workDir(), Snapshot: e.pool.snapshotFor(job.Module),
+	}
+	if p.Arguments == nil {
+		p.Arguments = []Value{}
+	}
+	if !e.pool.py.foreign {
+		p.ValuesDir = e.valuesDir()
+	}
+	line, err := json.Marshal(struct {
+		Method string `json:"method"`
+		Params params `json:"params"`
+	}{"execute", p})
+	if err != nil {
+		return nil, fmt.Errorf("an argument is not JSON: %w", err)
+	}
+	return append(line, '\n'), nil
+}
+
+// onLine handles one protocol line; the tap calls it one line at a time.
+func (e *executor) onLine(line []byte) {
+	var m message
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		e.pool.log.Error("an executor sent a line that is not a JSON object; ignored", "error", err)
+		return
+	}
+	e.mu.Lock()
+	ready, b := e.ready, e.body
+	e.mu.Unlock()
+	if !ready {
+		e.greet(m)
+		return
+	}
+	if b != nil {
+		e.dispatch(b, m)
+	}
+}
+
+func (e *executor) dispatch(b *body, m message) {
+	if b.killed.Load() || b.finished() {
+		return
+	}
+	f, ok := frames[m.Method]
+	if !ok {
+		b.deliver(Result{Error: internal("unknown message method: " + m.Method)})
+		return
+	}
+	if f.request && m.ID == nil {
+		e.pool.log.Error("an executor sent a request without id; ignored", "method", m.Method)
+		return
+	}
+	var id int64
+	if m.ID != nil {
+		id = *m.ID
+	}
+	err := f.handle(b, id, m.Params)
+	switch {
+	case err == nil:
+	case f.request:
+		e.replies.ordered(id, f.code).answer(nil, err)
+	default:
+		e.pool.warnOnce(m.Method, err)
+	}
+}
+
+func (e *executor) onLong() {
+	e.mu.Lock()
+	b := e.body
+	e.mu.Unlock()
+	if b != nil {
+		b.deliver(Result{Error: internal(fmt.Sprintf("a message is longer than %d MiB; pass such a value as a file", maxLine>>20))})
+	}
+	e.kill()
+}
+
+// greet checks the first message.
+func (e *executor) greet(m message) {
+	err := checkReady(m)
+	e.mu.Lock()
+	e.ready = err == nil
+	if e.limit != nil {
+		e.limit.Stop()
+	}
+	e.mu.Unlock()
+	e.sayReady(err)
+	if err != nil {
+		e.kill()
+	}
+}
+
+func (e *executor) sayReady(err error) {
+	select {
+	case e.readied <- err:
+	default:
+	}
+}
+
+func checkReady(m message) error {
+	if m.Method != "ready" {
+		return fmt.Errorf("expected ready message, got %s", m.Method)
+	}
+	var p struct {
+		Version string `json:"version"`
+	}
+	if len(m.Params) > 0 {
+		if err := json.Unmarshal(m.Params, &p); err != nil {
+			return fmt.Errorf("the adapter's ready message is malformed: %w", err)
+		}
+	}
+	switch p.Version {
+	case apiVersion, "dev":
+		return nil
+	case "":
+		return fmt.Errorf("adapter version mismatch: no protocol version was sent, %s is expected; update the coflux package", apiVersion)
+	}
+	return fmt.Errorf("adapter version mismatch: protocol version %s is expected, but the adapter reports %s; install a coflux package of generation %s", apiVersion, p.Version, apiVersion)
+}
+
+// onOutput takes a line from descriptor 1 or 2.
+func (e *executor) onOutput(level int, line []byte) {
+	line = bytes.TrimRight(line, "\r")
+	if len(line) == 0 {
+		return
+	}
+	e.mu.Lock()
+	b := e.body
+	if b == nil {
+		e.tail = append(append(e.tail, line...), '\n')
+		if extra := len(e.tail) - tailSize; extra > 0 {
+			e.tail = append([]byte(nil), e.tail[extra:]...)
+		}
+	}
+	e.mu.Unlock()
+	if b == nil {
+		return
+	}
+	text := string(line)
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	b.output(level, text)
+}
+
+func (e *executor) drainOutput() {
+	for _, t := range e.taps() {
+		if t != e.proto {
+			t.drain()
+			t.flush()
+		}
+	}
+}
+
+// windUp lets the executor end by itself for a while, then kills it.
+func (e *executor) windUp() {
+	e.replies.close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.dead {
+		if e.limit != nil {
+			e.limit.Stop()
+		}
+		e.limit = time.AfterFunc(windUpLimit, e.kill)
+	}
+}
+
+// onExit is the reaper's word: the group is gone. What is in the pipes still counts.
+func (e *executor) onExit(s exitStatus) {
+	e.mu.Lock()
+	b := e.body
+	e.mu.Unlock()
+	if b != nil && s.Gone {
+		b.outcome(s) // nothing more counts
+	}
+	e.proto.finish()
+	if e.out != nil {
+		e.out.finish()
+	}
+	e.err.finish()
+	e.replies.close()
+	e.mu.Lock()
+	e.dead = true
+	b = e.body
+	if e.limit != nil {
+		e.limit.Stop()
+	}
+	tail := strings.TrimSpace(string(e.tail))
+	e.mu.Unlock()
+	e.sayReady(startError(s, tail))
+	e.pool.onExit(e)
+	if b != nil {
+		b.end(b.outcome(s))
+	}
+	os.RemoveAll(e.dir)
+	close(e.exited)
+	e.pool.wg.Done()
+}
+
+func startError(s exitStatus, tail string) error {
+	if s.Gone {
+		return errGuardGone
+	}
+	if strings.Contains(tail, "No module named coflux") {
+		return errors.New("the coflux package is not installed in this Python environment")
+	}
+	if tail != "" {
+		return fmt.Errorf("the executor ended before it was ready (%s): %s", s, tail)
+	}
+	return fmt.Errorf("the executor ended before it was ready (%s)", s)
+}
+
+// dropFile removes a value's file that nobody will read again; only files of the executor's own directory.
+func (e *executor) dropFile(v Value) {
+	if v.Type == "file" && filepath.Dir(v.Path) == e.valuesDir() {
+		os.Remove(v.Path)
+	}
+}

@@ -1,0 +1,228 @@
+package pyexec
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// guardName is the argv[0] by which a process knows that it is to be a guard.
+const guardName = "coflux-guard"
+
+// childNice is what executions give way by.
+const childNice = 5
+
+// maxNap bounds a wait: Go's timers stand still while the machine sleeps, the deadline does not.
+const maxNap = 100 * time.Millisecond
+
+// GuardMain runs the guard and returns true if this process was started as one. It is called first in main and in the
+// TestMain of packages that use a Pool, which return at once when it says true.
+func GuardMain() bool {
+	if len(os.Args) == 0 || os.Args[0] != guardName {
+		return false
+	}
+	// PDEATHSIG is sent when the thread that forked ends. This is the main thread: it ends with the process.
+	runtime.LockOSThread()
+	if err := runGuard(); err != nil {
+		fmt.Fprintln(os.Stderr, "coflux-guard:", err)
+	}
+	return true
+}
+
+// guardServer is the guard's own side: the parent of all executors. mu guards procs and says that nobody else forks or
+// reaps meanwhile, so a pid in procs is always ours.
+type guardServer struct {
+	conn *net.UnixConn
+	boot string
+
+	mu    sync.Mutex
+	procs map[int]uint64 // pid of a group leader -> id of the spawn
+
+	fencing atomic.Bool // from here on every end is the guard's doing
+
+	born  chan struct{} // signals the reaper that there is a child
+	until int64         // deadline in boottime nanoseconds, 0 = none; owned by the main loop
+	peers []Statement   // owned by the main loop
+	out   *outbox
+}
+
+func runGuard() error {
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	// Orphans of executors come to the guard and not to init, so it can find and end those that left their group.
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	conn, err := controlConn(os.NewFile(3, "guard-control"))
+	if err != nil {
+		return err
+	}
+	g := &guardServer{
+		conn: conn, boot: os.Getenv(guardBootEnv),
+		procs: map[int]uint64{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+	}
+	go g.out.run()
+	go g.reap()
+	quiet := g.serve()
+	g.fencing.Store(true)
+	alone := g.killEverything(5 * time.Second)
+	g.out.put(guardMessage{Op: "fenced"})
+	g.out.close(time.Second)
+	if !alone {
+		return errors.New("some processes would not die within 5 s; no statement is made")
+	}
+	if !quiet {
+		makeStatement(g.peers, 10*time.Second)
+	}
+	return nil
+}
+
+// serve handles the node's messages until it quits (true), dies or lets the deadline pass (false). A deadline that has
+// passed counts only when no message is waiting: the one that moves it may be there already.
+func (g *guardServer) serve() (quiet bool) {
+	buf, oob := make([]byte, maxPacket), make([]byte, unix.CmsgSpace(4*maxFiles))
+	late := false // the deadline had passed when the socket was last seen empty
+	for {
+		deadline := time.Time{}
+		if g.until > 0 {
+			deadline = time.Now().Add(min(time.Duration(g.until-boottime()), maxNap))
+		}
+		m, fds, err := g.receive(buf, oob, deadline)
+		switch {
+		case errors.Is(err, errNoMessage):
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if late {
+				return false
+			}
+			late = boottime() >= g.until
+			continue
+		case err != nil:
+			return false
+		}
+		late = false
+		if m.Op == "quit" {
+			closeAll(fds)
+			return true
+		}
+		g.handle(m, fds)
+	}
+}
+
+// receive takes a waiting packet, else waits for one until the deadline.
+func (g *guardServer) receive(buf, oob []byte, deadline time.Time) (guardMessage, []int, error) {
+	raw, err := g.conn.SyscallConn()
+	if err != nil {
+		return guardMessage{}, nil, err
+	}
+	// Cleared first: a deadline in the past would hide a waiting packet.
+	g.conn.SetReadDeadline(time.Time{})
+	n, on := 0, 0
+	var rerr error
+	first := true
+	err = raw.Read(func(fd uintptr) bool {
+		n, on, _, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		if rerr == unix.EAGAIN || rerr == unix.EINTR {
+			if first && !deadline.IsZero() {
+				g.conn.SetReadDeadline(deadline)
+			}
+			first = false
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		return guardMessage{}, nil, err
+	}
+	if rerr != nil {
+		return guardMessage{}, nil, rerr
+	}
+	if n == 0 && on == 0 {
+		return guardMessage{}, nil, net.ErrClosed // the node is gone
+	}
+	return parsePacket(buf[:n], oob[:on])
+}
+
+func (g *guardServer) handle(m guardMessage, fds []int) {
+	defer closeAll(fds)
+	switch m.Op {
+	case "spawn":
+		g.spawn(m, fds)
+	case "kill":
+		g.kill(m.ID)
+	case "killall":
+		g.killGroups()
+	case "alive":
+		g.until = m.Until
+	case "peers":
+		g.peers = m.Peers
+	}
+}
+
+func (g *guardServer) spawn(m guardMessage, fds []int) {
+	files := make([]uintptr, len(fds))
+	for i, fd := range fds {
+		files[i] = uintptr(fd)
+	}
+	attr := &syscall.ProcAttr{
+		Dir: m.Dir, Env: mergeEnv(os.Environ(), m.Env), Files: files,
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	g.mu.Lock()
+	pid, err := syscall.ForkExec(m.Argv[0], m.Argv, attr)
+	if err == nil {
+		g.procs[pid] = m.ID
+	}
+	g.mu.Unlock()
+	if err != nil {
+		g.out.put(guardMessage{Op: "failed", ID: m.ID, Text: fmt.Sprintf("cannot start %s: %v", m.Argv[0], err)})
+		return
+	}
+	unix.Setpriority(unix.PRIO_PROCESS, pid, childNice)
+	g.out.put(guardMessage{Op: "started", ID: m.ID, Pid: pid})
+	select {
+	case g.born <- struct{}{}:
+	default:
+	}
+}
+
+func (g *guardServer) kill(id uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for pid, owner := range g.procs {
+		if owner == id {
+			unix.Kill(-pid, unix.SIGKILL)
+		}
+	}
+}
+
+func (g *guardServer) killGroups() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for pid := range g.procs {
+		unix.Kill(-pid, unix.SIGKILL)
+	}
+}
+
+// mergeEnv puts more over base, without doubles and without what is meant for the guard alone.
+func mergeEnv(base, more []string) []string {
+	names := map[string]bool{guardBootEnv: true}
+	for _, v := range more {
+		name, _, _ := strings.Cut(v, "=")
+		names[name] = true
+	}
+	env := make([]string, 0, len(base)+len(more))
+	for _, v := range base {
+		if name, _, _ := strings.Cut(v, "="); !names[name] {
+			env = append(env, v)
+		}
+	}
+	return append(env, more...)
+}

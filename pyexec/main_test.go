@@ -1,0 +1,235 @@
+package pyexec
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if GuardMain() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// engine is the smallest thing that answers bodies: it runs what they submit in the same pool.
+type engine struct {
+	t    testing.TB
+	pool *Pool
+
+	mu    sync.Mutex
+	last  int
+	execs map[string]*testHost
+}
+
+// testHost collects what one execution says. ended is closed by its last call.
+type testHost struct {
+	e     *engine
+	id    string
+	kids  int
+	mu    sync.Mutex
+	logs  []string
+	group []string
+	res   *Result
+	value json.RawMessage // the result's, file or not
+	over  string          // terminated | lost
+	got   chan struct{}   // closed with the result, or at the end
+	ended chan struct{}
+	onLog func(string)
+}
+
+func newEngine(t testing.TB, change func(*Config)) *engine {
+	t.Helper()
+	cfg := Config{
+		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 2, Scratch: t.TempDir(),
+		Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
+	}
+	if testing.Verbose() {
+		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(cfg.Scratch, "x*")); len(left) > 0 {
+			t.Errorf("directories left behind: %v", left)
+		}
+	})
+	return &engine{t: t, pool: p, execs: map[string]*testHost{}}
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) { w.t.Logf("%s", b); return len(b), nil }
+
+func (e *engine) start(job Job) *testHost {
+	e.mu.Lock()
+	e.last++
+	if job.ExecutionID == "" {
+		job.ExecutionID = fmt.Sprintf("R1:%d:1", e.last)
+	}
+	if job.Module == "" {
+		job.Module = "basic"
+	}
+	h := &testHost{e: e, id: job.ExecutionID, got: make(chan struct{}), ended: make(chan struct{})}
+	e.execs[h.id] = h
+	e.mu.Unlock()
+	if err := e.pool.Run(job, h); err != nil {
+		h.res = &Result{Error: internal(err.Error())}
+		h.over = "refused"
+		close(h.got)
+		close(h.ended)
+	}
+	return h
+}
+
+func (e *engine) run(target string, args ...any) *testHost {
+	return e.start(Job{Target: target, Arguments: values(e.t, args...)}).wait(e.t)
+}
+
+func values(t testing.TB, args ...any) []Value {
+	var vs []Value
+	for _, a := range args {
+		b, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vs = append(vs, Inline(b))
+	}
+	return vs
+}
+
+func (h *testHost) wait(t testing.TB) *testHost {
+	t.Helper()
+	select {
+	case <-h.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("execution %s did not end; logs %q", h.id, h.logs)
+	}
+	return h
+}
+
+func (h *testHost) Submit(req SubmitRequest, reply func(SubmitReply, error)) {
+	if req.Target == "refused" {
+		reply(SubmitReply{}, &RequestError{Code: "submit_error", Message: "not today"})
+		return
+	}
+	h.kids++
+	child := h.e.start(Job{Module: req.Module, Target: req.Target, Arguments: req.Arguments, Timeout: req.Timeout.Duration()})
+	reply(SubmitReply{ExecutionID: child.id, Module: req.Module, Target: req.Target}, nil)
+}
+
+func (h *testHost) Select(req SelectRequest, reply func(*Outcome, error)) {
+	h.e.mu.Lock()
+	child := h.e.execs[req.Handles[0].ID]
+	h.e.mu.Unlock()
+	if child == nil {
+		reply(nil, &RequestError{Code: "not_found", Message: "no such execution"})
+		return
+	}
+	go func() {
+		if req.Timeout != nil {
+			select {
+			case <-child.got:
+			case <-time.After(req.Timeout.Duration()):
+				reply(nil, nil)
+				return
+			}
+		}
+		<-child.got
+		o := &Outcome{Status: StatusOK}
+		switch r := child.res; {
+		case r == nil:
+			o.Status = StatusCancelled
+		case r.Timeout:
+			o.Status = StatusTimeout
+		case r.Error != nil:
+			o.Status, o.Error = StatusError, r.Error
+		default:
+			v := Inline(child.value)
+			if r.Value != nil {
+				v.References = r.Value.References
+			}
+			o.Value = &v
+		}
+		reply(o, nil)
+	}()
+}
+
+func (h *testHost) Cancel(req CancelRequest, reply func(error)) {
+	for _, x := range req.Handles {
+		h.e.pool.Kill(x.ID)
+	}
+	reply(nil)
+}
+
+func (h *testHost) Group(id int, name string) { h.group = append(h.group, fmt.Sprintf("%d:%s", id, name)) }
+
+func (h *testHost) Log(level int, template *string, vs map[string]Value) {
+	s := fmt.Sprintf("%d", level)
+	if template != nil {
+		s += " " + *template
+	}
+	for k, v := range vs {
+		s += fmt.Sprintf(" %s=%s", k, v.Value)
+	}
+	h.mu.Lock()
+	h.logs = append(h.logs, s)
+	h.mu.Unlock()
+	if h.onLog != nil {
+		h.onLog(s)
+	}
+}
+
+func (h *testHost) Result(r Result) {
+	if h.res != nil {
+		h.e.t.Errorf("%s: second result", h.id)
+	}
+	if v := r.Value; v != nil {
+		h.value = v.Value
+		if v.Type == "file" {
+			b, err := os.ReadFile(v.Path)
+			if err != nil {
+				h.e.t.Error(err)
+			}
+			h.value = b
+		}
+	}
+	h.res = &r
+	close(h.got)
+}
+
+func (h *testHost) Terminated() { h.finish("terminated") }
+func (h *testHost) Lost()       { h.finish("lost") }
+
+func (h *testHost) finish(how string) {
+	if h.over != "" {
+		h.e.t.Errorf("%s: %s after %s", h.id, how, h.over)
+	}
+	h.over = how
+	if h.res == nil {
+		close(h.got)
+	}
+	close(h.ended)
+}

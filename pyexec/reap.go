@@ -1,0 +1,130 @@
+package pyexec
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// guardBootEnv tells the guard whose processes it answers for. It is not COFLUX_BOOT, so that no sweep takes the guard
+// for one of them.
+const guardBootEnv = "COFLUX_GUARD_BOOT"
+
+// reap is the one goroutine that waits for children: who reaps also kills. A dead leader is left a zombie (so its pid
+// cannot be used again) until its group got SIGKILL.
+func (g *guardServer) reap() {
+	for {
+		pid, err := waitAny()
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil { // no children
+			<-g.born
+			continue
+		}
+		g.mu.Lock()
+		id, ours := g.procs[pid]
+		if ours {
+			unix.Kill(-pid, unix.SIGKILL)
+		}
+		var ws syscall.WaitStatus
+		syscall.Wait4(pid, &ws, 0, nil)
+		delete(g.procs, pid)
+		g.mu.Unlock()
+		if ours {
+			g.ended(id, pid, ws)
+		}
+	}
+}
+
+// ended reports a process when the last member of its group is gone too.
+func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
+	status := &exitStatus{Code: ws.ExitStatus(), Gone: g.fencing.Load()}
+	if ws.Signaled() {
+		status.Signal = int(ws.Signal())
+	}
+	report := func() { g.out.put(guardMessage{Op: "exited", ID: id, Status: status}) }
+	if unix.Kill(-pgid, 0) == unix.ESRCH {
+		report()
+		return
+	}
+	go func() {
+		defer report()
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if unix.Kill(-pgid, unix.SIGKILL) == unix.ESRCH {
+				return
+			}
+		}
+	}()
+}
+
+// waitAny blocks until some child has ended and leaves it a zombie.
+func waitAny() (int, error) {
+	var info [128]byte // siginfo_t
+	_, _, e := unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)),
+		unix.WEXITED|unix.WNOWAIT, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	// si_signo, si_errno, si_code, (padding), si_pid
+	return int(*(*int32)(unsafe.Pointer(&info[siginfoPid]))), nil
+}
+
+// siginfoPid is the offset of si_pid: three ints, then padding to the alignment of a pointer.
+const siginfoPid = (12 + unsafe.Sizeof(uintptr(0)) - 1) / unsafe.Sizeof(uintptr(0)) * unsafe.Sizeof(uintptr(0))
+
+// killEverything kills all groups, all orphans that came to the guard, and whatever else carries the boot's mark, until
+// nothing is left; false if something still is after the limit.
+func (g *guardServer) killEverything(limit time.Duration) bool {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		g.killGroups()
+		children := ownChildren()
+		g.mu.Lock()
+		for _, pid := range children {
+			// Only this goroutine's lock holder reaps, so these are still our children, dead or alive.
+			unix.Kill(pid, unix.SIGKILL)
+		}
+		left := len(g.procs) + len(children)
+		g.mu.Unlock()
+		if left > 0 {
+			select {
+			case g.born <- struct{}{}:
+			default:
+			}
+			continue
+		}
+		if g.boot == "" {
+			return true
+		}
+		if n, err := sweepOnce(func(boot string) bool { return boot == g.boot }); err == nil && n == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ownChildren lists the children of every thread of this process.
+func ownChildren() []int {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, t := range tasks {
+		b, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
+		if err != nil {
+			continue
+		}
+		for _, f := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}

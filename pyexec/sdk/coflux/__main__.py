@@ -1,0 +1,20 @@
+"""The adapter program: python -m coflux discover|execute."""
+
+import sys
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["execute"] and len(argv) == 1:
+        from coflux import _execute
+
+        return _execute.main()
+    if argv[:1] == ["discover"] and len(argv) > 1:
+        from coflux import _discover
+
+        return _discover.main(argv[1:])
+    print("usage: python -m coflux discover MODULE [MODULE...] | execute", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,128 @@
+"""The pipe to the engine: the one file that touches it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+_ascii_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False)
+
+
+def to_json(value: object) -> bytes:
+    """Compact JSON text; lone surrogates are escaped because UTF-8 has no place for them."""
+    try:
+        return _encoder.encode(value).encode()
+    except UnicodeEncodeError:
+        return _ascii_encoder.encode(value).encode()
+
+
+class RequestFailed(Exception):
+    """The engine refused a request."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+
+
+class Channel:
+    """Sends whole lines and matches replies by id; any thread may use it.
+
+    A sender holds _write for one line. Of the threads that wait for replies one reads, the others wait for it.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._in = os.fdopen(read_fd, "rb", 65536)
+        self._out = write_fd
+        self._write = threading.Lock()
+        self._turn = threading.Condition()
+        self._reading = False
+        self._replies: dict[int, dict] = {}
+        self._last = 0
+        self.pid = os.getpid()
+
+    @classmethod
+    def from_environment(cls) -> "Channel":
+        """The descriptors named by COFLUX_PROTOCOL_FD as "read,write", else stdin and stdout.
+
+        In the second case what is written to descriptor 1 later goes to stderr, so that it cannot break the protocol.
+        """
+        named = os.environ.pop("COFLUX_PROTOCOL_FD", "")
+        if named:
+            read_fd, write_fd = (int(part) for part in named.split(","))
+        else:
+            read_fd, write_fd = os.dup(0), os.dup(1)
+            os.dup2(2, 1)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.close(null)
+        os.set_inheritable(read_fd, False)
+        os.set_inheritable(write_fd, False)
+        return cls(read_fd, write_fd)
+
+    def notify(self, method: str, params: dict) -> None:
+        self._send({"method": method, "params": params})
+
+    def request(self, method: str, params: dict) -> int:
+        """Sends a request and returns its id at once."""
+        with self._write:
+            self._last += 1
+            number = self._last
+            self._write_line({"id": number, "method": method, "params": params})
+        return number
+
+    def wait(self, number: int) -> object:
+        """The result of the request; replies to others that arrive meanwhile are kept."""
+        while True:
+            with self._turn:
+                while number not in self._replies and self._reading:
+                    self._turn.wait()
+                if number in self._replies:
+                    reply = self._replies.pop(number)
+                    break
+                self._reading = True
+            line = b""
+            try:
+                line = self._in.readline()
+            finally:
+                with self._turn:
+                    self._reading = False
+                    self._keep(line)
+                    self._turn.notify_all()
+            if not line:
+                raise RuntimeError("Connection closed while waiting for response")
+        if reply.get("error"):
+            raise RequestFailed(reply["error"].get("code", "error"), reply["error"].get("message", ""))
+        return reply.get("result")
+
+    def command(self) -> dict | None:
+        """The next line as an object; None at the end of the stream."""
+        line = self._in.readline()
+        return json.loads(line) if line else None
+
+    def _keep(self, line: bytes) -> None:
+        if line:
+            reply = json.loads(line)
+            if "id" not in reply:
+                raise RuntimeError("Unexpected message while waiting for response")
+            self._replies[reply["id"]] = reply
+
+    def _send(self, message: dict) -> None:
+        with self._write:
+            self._write_line(message)
+
+    def _write_line(self, message: dict) -> None:
+        data = to_json(message) + b"\n"
+        written = os.write(self._out, data)
+        while written < len(data):
+            written += os.write(self._out, data[written : written + 1048576])
+
+
+def flush_real_streams() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass

@@ -1,0 +1,94 @@
+"""python -m coflux execute: runs one execution."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from coflux import _context, _errors, _output, _target
+from coflux._channel import Channel, flush_real_streams
+from coflux._codec import deserialize
+from coflux._version import API_VERSION
+
+
+def main() -> int:
+    channel = Channel.from_environment()
+    channel.notify("ready", {"version": API_VERSION})
+    message = channel.command()
+    if message is None:
+        return 0
+    if message.get("method") != "execute":
+        print(f"expected execute, got {message.get('method')}", file=sys.stderr)
+        return 1
+    execute(channel, message["params"])
+    _leave()
+    return 0
+
+
+def execute(channel: Channel, params: dict) -> None:
+    directory = params.get("values_dir") or params.get("working_dir") or "/tmp"
+    context = _context.Context(channel, params["execution_id"], directory)
+    if params.get("working_dir"):
+        os.chdir(params["working_dir"])
+    sys.stdout = _output.Output(context, 1, sys.__stdout__)
+    sys.stderr = _output.Output(context, 3, sys.__stderr__)
+    try:
+        if params.get("snapshot"):
+            from coflux import _snapshot
+
+            _snapshot.install(params["snapshot"])
+        target = find(params["module"], params["target"])
+        arguments = [deserialize(value) for value in params.get("arguments") or []]
+        _context.enter(context)
+        value = _target.run(target.fn, arguments, {})
+        result = context.serialize(value)
+        context.settle()
+    except Exception as exc:
+        _flush()
+        channel.notify("execution_error", {"execution_id": context.execution_id, "error": describe(exc)})
+    else:
+        _flush()
+        channel.notify("execution_result", {"execution_id": context.execution_id, "result": result})
+
+
+def find(module_name: str, name: str) -> _target.Target:
+    __import__(module_name)
+    module = sys.modules[module_name]
+    found = getattr(module, name, None)
+    if isinstance(found, _target.Target) and found.name == name:
+        return found
+    for found in vars(module).values():
+        if isinstance(found, _target.Target) and found.name == name:
+            return found
+    raise ValueError(f"Target not found: {module_name}/{name}")
+
+
+def describe(exc: Exception) -> dict:
+    from coflux import _traceback
+
+    try:
+        message = str(exc)
+    except Exception:
+        message = "(the exception has no readable message)"
+    return {"type": _errors.type_name(exc), "message": message, "traceback": _traceback.text(exc)}
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass  # user code may have put anything there
+    flush_real_streams()
+
+
+def _leave() -> None:
+    # As the interpreter ends, without the time it takes to tear every module down.
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    import atexit
+
+    atexit._run_exitfuncs()
+    _flush()
+    os._exit(0)

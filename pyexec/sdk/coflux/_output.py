@@ -1,0 +1,80 @@
+"""sys.stdout and sys.stderr of a body: complete lines become messages, in order with everything else it says.
+
+What does not go through these objects (sub-processes, C code, writes to the descriptors) is captured by the engine at
+descriptors 1 and 2.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+
+from coflux._context import Context
+
+# A line without end is cut here.
+LINE_LIMIT = 65536
+
+
+class Output(io.TextIOBase):
+    def __init__(self, context: Context, level: int, real: io.TextIOWrapper) -> None:
+        self._context = context
+        self._level = level
+        self._real = real
+        self._lock = threading.RLock()
+        self._rest = ""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    newlines = None
+
+    @property
+    def buffer(self):
+        return self._real.buffer
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def isatty(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if os.getpid() != self._context.channel.pid:
+            return self._write_raw(text)
+        with self._lock:
+            lines = (self._rest + text).split("\n")
+            self._rest = lines.pop()
+            for line in lines:
+                self._emit(line)
+            while len(self._rest) >= LINE_LIMIT:
+                self._emit(self._rest[:LINE_LIMIT])
+                self._rest = self._rest[LINE_LIMIT:]
+        return len(text)
+
+    def flush(self) -> None:
+        if os.getpid() == self._context.channel.pid:
+            with self._lock:
+                rest, self._rest = self._rest, ""
+                self._emit(rest)
+        if not self._real.closed:
+            self._real.flush()
+
+    def close(self) -> None:
+        self.flush()
+
+    def _emit(self, line: str) -> None:
+        line = line.rstrip("\r")
+        for start in range(0, len(line), LINE_LIMIT):
+            self._context.log(self._level, line[start : start + LINE_LIMIT], {})
+
+    def _write_raw(self, text: str) -> int:
+        # A child forked by user code: its lines go the way of any sub-process.
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(self._real.fileno(), data) :]
+        return len(text)

@@ -1,0 +1,42 @@
+package pyexec
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// spawner starts processes. The guard's client is the spawner of this package; a fork server is another behind the
+// same calls: it takes a spec without Argv's cost and reports the same pid and end.
+type spawner interface {
+	// spawn starts a process in its own group with files as its descriptors 0, 1, 2, ...; the caller keeps and closes
+	// its own copies. ended is called once, from another goroutine, when the group is gone and reaped.
+	spawn(spec spawnSpec, ended func(exitStatus)) (process, error)
+}
+
+// process is a started process; kill is SIGKILL to its whole group.
+type process interface {
+	pid() int
+	kill()
+}
+
+type spawnSpec struct {
+	Argv  []string // Argv[0] is an absolute path
+	Env   []string // put over the guard's own environment, which is the node's
+	Dir   string
+	Files []*os.File
+}
+
+// exitStatus says how a process ended; gone means that the guard died and took everything with it.
+type exitStatus struct {
+	Code   int  `json:"code"`
+	Signal int  `json:"signal,omitempty"`
+	Gone   bool `json:"gone,omitempty"`
+}
+
+func (s exitStatus) String() string {
+	if s.Signal != 0 {
+		return fmt.Sprintf("killed by signal %d, %s", s.Signal, syscall.Signal(s.Signal))
+	}
+	return fmt.Sprintf("exit status %d", s.Code)
+}
