@@ -15,6 +15,8 @@ type body struct {
 	pool *Pool
 	exec *executor // set once, before the job is written
 
+	snapshot string // the code it runs, empty = the files as they are
+
 	killed   atomic.Bool // no more calls except the last one
 	fenced   atomic.Bool // the last one is Lost
 	timedOut atomic.Bool

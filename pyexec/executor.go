@@ -159,11 +159,11 @@ func (e *executor) launch(sp spawner) error {
 		return err
 	}
 	e.proc = proc
+	e.limit = time.AfterFunc(readyLimit, e.kill)
 	for _, t := range e.taps() {
 		go t.pump()
 	}
 	close(started)
-	e.limit = time.AfterFunc(readyLimit, e.kill)
 	return nil
 }
 
@@ -191,7 +191,7 @@ func (e *executor) assign(b *body) bool {
 		e.kill()
 		return true
 	}
-	line, err := e.executeLine(b.job)
+	line, err := e.executeLine(b)
 	if err != nil {
 		b.deliver(Result{Error: internal(err.Error())})
 		e.kill()
@@ -207,7 +207,7 @@ func (e *executor) assign(b *body) bool {
 	return true
 }
 
-func (e *executor) executeLine(job Job) ([]byte, error) {
+func (e *executor) executeLine(b *body) ([]byte, error) {
 	type params struct {
 		ExecutionID string  `json:"execution_id"`
 		Module      string  `json:"module"`
@@ -217,9 +217,10 @@ func (e *executor) executeLine(job Job) ([]byte, error) {
 		ValuesDir   string  `json:"values_dir,omitempty"`
 		Snapshot    string  `json:"snapshot,omitempty"`
 	}
+	job := b.job
 	p := params{
 		ExecutionID: job.ExecutionID, Module: job.Module, Target: job.Target, Arguments: job.Arguments,
-		WorkingDir: e.workDir(), Snapshot: e.pool.snapshotFor(job.Module),
+		WorkingDir: e.workDir(), Snapshot: b.snapshot,
 	}
 	if p.Arguments == nil {
 		p.Arguments = []Value{}

@@ -184,7 +184,9 @@ func (h *testHost) Cancel(req CancelRequest, reply func(error)) {
 	reply(nil)
 }
 
-func (h *testHost) Group(id int, name string) { h.group = append(h.group, fmt.Sprintf("%d:%s", id, name)) }
+func (h *testHost) Group(id int, name string) {
+	h.group = append(h.group, fmt.Sprintf("%d:%s", id, name))
+}
 
 func (h *testHost) Log(level int, template *string, vs map[string]Value) {
 	s := fmt.Sprintf("%d", level)

@@ -31,13 +31,14 @@ type Pool struct {
 	log  hclog.Logger
 	py   *python
 	null *os.File
-	wg   sync.WaitGroup // executors and starts
+
+	discovering sync.Mutex     // one discovery at a time
+	wg          sync.WaitGroup // executors and starts
 
 	mu       sync.Mutex
 	state    int
 	guard    *guard
 	seq      uint64
-	gen      int
 	starting int
 	idle     []*executor // ready, oldest first
 	waiting  []*body     // for an executor, oldest first
@@ -72,7 +73,7 @@ func New(cfg Config) (*Pool, error) {
 	}
 	return &Pool{
 		cfg: cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
-		code: codeStore{dir: filepath.Join(scratch, "code")}, warned: map[string]bool{},
+		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
 	}, nil
 }
 
@@ -223,6 +224,7 @@ func (p *Pool) Run(job Job, host Host) error {
 	if p.bodies[job.ExecutionID] != nil {
 		return fmt.Errorf("execution %s is running already", job.ExecutionID)
 	}
+	b.snapshot = p.code.use(job.Module)
 	p.bodies[job.ExecutionID] = b
 	p.waiting = append(p.waiting, b)
 	p.match()
@@ -344,10 +346,12 @@ func (p *Pool) executorOf(b *body) *executor {
 
 func (p *Pool) forget(b *body) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	delete(p.running, b)
-	if p.bodies[b.job.ExecutionID] == b {
-		delete(p.bodies, b.job.ExecutionID)
+	delete(p.bodies, b.job.ExecutionID)
+	old := p.code.release(b.snapshot)
+	p.mu.Unlock()
+	if old != "" {
+		os.RemoveAll(old)
 	}
 }
 
@@ -450,5 +454,5 @@ func (p *Pool) warnOnce(method string, err error) {
 func (p *Pool) generation() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gen
+	return p.code.generation
 }

@@ -27,6 +27,8 @@ type tap struct {
 	cut    bool // true: a longer line is handed over in pieces; false: it is an error
 	onLong func()
 
+	onBytes func([]byte) // instead of onLine: everything as it comes
+
 	mu   sync.Mutex
 	rest []byte // the beginning of an unfinished line
 }
@@ -96,7 +98,9 @@ func (t *tap) take(fd, most int) (int, error) {
 		if err == unix.EINTR {
 			continue
 		}
-		if n > 0 {
+		if n > 0 && t.onBytes != nil {
+			t.onBytes((*b)[:n])
+		} else if n > 0 {
 			t.split((*b)[:n])
 		}
 		return n, err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coflux import _context, _errors, _output, _target
+from coflux import _context, _errors, _output, _snapshot, _target
 from coflux._channel import Channel, flush_real_streams
 from coflux._codec import deserialize
 from coflux._version import API_VERSION
@@ -34,8 +34,6 @@ def execute(channel: Channel, params: dict) -> None:
     sys.stderr = _output.Output(context, 3, sys.__stderr__)
     try:
         if params.get("snapshot"):
-            from coflux import _snapshot
-
             _snapshot.install(params["snapshot"])
         target = find(params["module"], params["target"])
         arguments = [deserialize(value) for value in params.get("arguments") or []]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import traceback
 
+from coflux import _snapshot
+
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def text(exc: BaseException) -> str:
+    _snapshot.prime_lines(_files(exc, set()))
     found = traceback.TracebackException.from_exception(exc)
     full = "".join(found.format())
     kept = _filter(found, set())
@@ -38,3 +41,17 @@ def _filter(found: traceback.TracebackException, seen: set[int]) -> int:
 
 def _foreign(filename: str) -> bool:
     return filename.startswith((_HERE, "<frozen importlib", "<frozen runpy"))
+
+
+def _files(exc: BaseException | None, seen: set[int]) -> set[str]:
+    """The files that the exception and those it came from point into."""
+    files: set[str] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        tb = exc.__traceback__
+        while tb is not None:
+            files.add(tb.tb_frame.f_code.co_filename)
+            tb = tb.tb_next
+        files |= _files(exc.__cause__, seen)
+        exc = exc.__context__
+    return files

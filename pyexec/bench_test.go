@@ -1,0 +1,51 @@
+package pyexec
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+// BenchmarkWarm is the latency of a no-op on an executor that is ready: from Run to the result.
+func BenchmarkWarm(b *testing.B) {
+	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	var took []time.Duration
+	for b.Loop() {
+		e.settled(4)
+		begin := time.Now()
+		h := e.start(Job{Target: "noop"})
+		<-h.got
+		took = append(took, time.Since(begin))
+		h.wait(b)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkSaturated keeps 8 executions going.
+func BenchmarkSaturated(b *testing.B) {
+	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	b.SetParallelism(4)
+	begin := time.Now()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			e.start(Job{Target: "noop"}).wait(b)
+		}
+	})
+	b.ReportMetric(float64(b.N)/time.Since(begin).Seconds(), "exec/s")
+}
+
+// settled waits until n executors are idle.
+func (e *engine) settled(n int) {
+	for {
+		e.pool.mu.Lock()
+		ok := len(e.pool.idle) >= n && e.pool.starting == 0
+		e.pool.mu.Unlock()
+		if ok {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

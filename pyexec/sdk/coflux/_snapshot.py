@@ -1,0 +1,134 @@
+"""Keeps the code of the user's modules as it was when it was last good.
+
+discover records what it imports from the search path into a directory; execute imports from there what was recorded and
+everything else as usual. File names, and so __file__ and tracebacks, stay those of the real files.
+
+    <n>.code    marshalled code object
+    <n>.py      source text
+    index.json  {"version": text, "modules": {name: [file, is_package, n]}}
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import json
+import marshal
+import os
+import sys
+
+_VERSION = f"{sys.implementation.cache_tag} {sys.hexversion:x}"
+
+_installed: "Finder | None" = None
+
+
+class Recorder:
+    """A finder before all others that notes what comes from the roots."""
+
+    def __init__(self, directory: str, roots: list[str]) -> None:
+        self.directory = directory
+        self.roots = tuple(os.path.join(root, "") for root in roots)
+        self.modules: dict[str, list] = {}
+
+    def find_spec(self, name, path=None, target=None):
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not importlib.machinery.SourceFileLoader:
+            return spec
+        if self.covers(spec.origin):
+            spec.loader = _RecordingLoader(name, spec.origin)
+            spec.loader.recorder = self
+        return spec
+
+    def covers(self, file: str) -> bool:
+        inside = file.startswith(self.roots)
+        return inside and os.sep + "site-packages" + os.sep not in file and os.sep + "dist-packages" + os.sep not in file
+
+    def record(self, name: str, file: str, package: bool, source: bytes, code) -> None:
+        number = len(self.modules)
+        for suffix, data in ((".code", marshal.dumps(code)), (".py", source)):
+            with open(os.path.join(self.directory, f"{number}{suffix}"), "wb") as out:
+                out.write(data)
+        self.modules[name] = [file, package, number]
+
+    def finish(self) -> None:
+        with open(os.path.join(self.directory, "index.json"), "w", encoding="utf-8") as out:
+            json.dump({"version": _VERSION, "modules": self.modules}, out)
+
+
+class _RecordingLoader(importlib.machinery.SourceFileLoader):
+    recorder: Recorder
+
+    def get_code(self, fullname):
+        source = self.get_data(self.path)
+        code = self.source_to_code(source, self.path)
+        self.recorder.record(fullname, self.path, self.is_package(fullname), source, code)
+        return code
+
+
+class Finder:
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        with open(os.path.join(directory, "index.json"), "rb") as file:
+            index = json.load(file)
+        self.modules = index["modules"] if index["version"] == _VERSION else {}
+
+    def find_spec(self, name, path=None, target=None):
+        entry = self.modules.get(name)
+        if entry is None:
+            return None
+        file, package, number = entry
+        loader = _SnapshotLoader(name, file)
+        loader.stem = os.path.join(self.directory, str(number))
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=file, is_package=package)
+        spec.has_location = True
+        if package:
+            spec.submodule_search_locations = [os.path.dirname(file)]
+        return spec
+
+    def source(self, file: str) -> str | None:
+        for path, _, number in self.modules.values():
+            if path == file:
+                return _text(os.path.join(self.directory, f"{number}.py"))
+        return None
+
+
+class _SnapshotLoader(importlib.machinery.SourceFileLoader):
+    stem: str
+
+    def get_code(self, fullname):
+        with open(self.stem + ".code", "rb") as file:
+            return marshal.loads(file.read())
+
+    def get_source(self, fullname):
+        return _text(self.stem + ".py")
+
+
+def _text(path: str) -> str:
+    from importlib.util import decode_source  # here, because importing it takes some milliseconds
+
+    with open(path, "rb") as file:
+        return decode_source(file.read())
+
+
+def record(directory: str, roots: list[str]) -> Recorder:
+    recorder = Recorder(directory, roots)
+    sys.meta_path.insert(0, recorder)
+    return recorder
+
+
+def install(directory: str) -> None:
+    global _installed
+    _installed = Finder(directory)
+    sys.meta_path.insert(0, _installed)
+
+
+def prime_lines(files: set[str]) -> None:
+    """Makes tracebacks quote the recorded source: the file may have changed since."""
+    if _installed is None:
+        return
+    import linecache
+
+    for file in files:
+        text = _installed.source(file)
+        if text is not None:
+            # Without a modification time the entry is never compared with the file.
+            linecache.cache[file] = (len(text), None, text.splitlines(True), file)
