@@ -83,7 +83,7 @@ type testNode struct {
 	c     *testCluster
 	name  string
 	dir   *Dir
-	store *raft.InmemStore
+	store Store
 	snaps raft.SnapshotStore
 
 	mux     *Mux

@@ -68,3 +68,11 @@ func (h *Host) create(cluster string) error {
 	}
 	return h.cfg.Dir.update(func(l *lineage) { l.Held, l.Creating = true, false })
 }
+
+// resumeCreation ends a creation that a crash interrupted after the log had begun.
+func (h *Host) resumeCreation() error {
+	if !h.cfg.Dir.current().Creating || h.raft.LastIndex() == 0 {
+		return nil
+	}
+	return h.cfg.Dir.update(func(l *lineage) { l.Held, l.Creating = true, false })
+}

@@ -63,7 +63,9 @@ func Open(cfg Config) (*Host, error) {
 		h.cancel()
 		return nil, err
 	}
-	h.stream = &streamLayer{id: id, sub: cfg.Mux.subs[tagRaft], network: cfg.Network, lookup: cfg.Lookup, dialed: map[*streamConn]struct{}{}}
+	h.stream = &streamLayer{
+		id: id, cluster: h.ClusterID, sub: cfg.Mux.subs[tagRaft], network: cfg.Network, lookup: cfg.Lookup, conns: map[*streamConn]struct{}{},
+	}
 	h.asker = newAsker(id, cfg.Network, cfg.Lookup)
 	h.answers = &answerer{sub: cfg.Mux.subs[tagQuestion], reply: h.answer, logger: cfg.Logger.Named("questions")}
 	h.confirms = &confirmer{
@@ -135,6 +137,11 @@ func (h *Host) Start() error {
 		return err
 	}
 	h.raft = r
+	if err := h.resumeCreation(); err != nil {
+		h.raft = nil
+		r.Shutdown().Error()
+		return err
+	}
 	h.store.running.Store(true)
 	h.state = hostRunning
 	h.members = newMembership(h)

@@ -11,15 +11,18 @@ import (
 )
 
 // streamLayer carries Raft over the peer port. A server's Raft address is its id: where it is now is asked at each dial,
-// so a whole cluster may move without a change of its configuration.
+// so a whole cluster may move without a change of its configuration. Each connection begins with a hello that says who
+// calls whom, because Raft's messages do not: acknowledgements of another node that has taken over an address would
+// count for the one that was meant.
 type streamLayer struct {
 	id      string
+	cluster func() string
 	sub     net.Listener
 	network Network
 	lookup  func(id string) (string, bool)
 
 	mu     sync.Mutex // guards the rest
-	dialed map[*streamConn]struct{}
+	conns  map[*streamConn]struct{}
 	closed bool
 }
 
@@ -30,7 +33,7 @@ func (s *streamLayer) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.track(c)
+	return s.track(c, true)
 }
 
 func (s *streamLayer) Addr() net.Addr { return idAddr(s.id) }
@@ -46,18 +49,42 @@ func (s *streamLayer) Dial(id raft.ServerAddress, timeout time.Duration) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	return s.track(c)
+	c.SetWriteDeadline(time.Now().Add(timeout))
+	if err := writeFrame(c, hello{From: s.id, To: string(id), Cluster: s.cluster()}); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("greet the node %s: %w", id, err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	return s.track(c, false)
 }
 
-func (s *streamLayer) track(c net.Conn) (net.Conn, error) {
+// hello opens a connection of Raft.
+type hello struct {
+	From    string `json:"from"`
+	To      string `json:"to"`
+	Cluster string `json:"cluster"`
+}
+
+// check refuses a caller that means another node or belongs to another cluster.
+func (s *streamLayer) check(h hello) error {
+	if h.To != s.id {
+		return fmt.Errorf("the node %s calls %s, but this is %s", h.From, h.To, s.id)
+	}
+	if mine := s.cluster(); h.Cluster != mine {
+		return fmt.Errorf("the node %s belongs to the cluster %q, this one to %q", h.From, h.Cluster, mine)
+	}
+	return nil
+}
+
+func (s *streamLayer) track(c net.Conn, ungreeted bool) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		c.Close()
 		return nil, net.ErrClosed
 	}
-	t := &streamConn{Conn: c, s: s}
-	s.dialed[t] = struct{}{}
+	t := &streamConn{Conn: c, s: s, ungreeted: ungreeted}
+	s.conns[t] = struct{}{}
 	return t, nil
 }
 
@@ -65,8 +92,8 @@ func (s *streamLayer) track(c net.Conn) (net.Conn, error) {
 func (s *streamLayer) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	open := make([]*streamConn, 0, len(s.dialed))
-	for c := range s.dialed {
+	open := make([]*streamConn, 0, len(s.conns))
+	for c := range s.conns {
 		open = append(open, c)
 	}
 	s.mu.Unlock()
@@ -79,12 +106,29 @@ func (s *streamLayer) Close() error {
 
 type streamConn struct {
 	net.Conn
-	s *streamLayer
+	s         *streamLayer
+	ungreeted bool // the hello is still to be read; owned by the one reader
+}
+
+func (c *streamConn) Read(b []byte) (int, error) {
+	if c.ungreeted {
+		var h hello
+		c.Conn.SetReadDeadline(time.Now().Add(firstByteTimeout))
+		if err := readFrame(c.Conn, &h); err != nil {
+			return 0, fmt.Errorf("read who calls: %w", err)
+		}
+		if err := c.s.check(h); err != nil {
+			return 0, err
+		}
+		c.Conn.SetReadDeadline(time.Time{})
+		c.ungreeted = false
+	}
+	return c.Conn.Read(b)
 }
 
 func (c *streamConn) Close() error {
 	c.s.mu.Lock()
-	delete(c.s.dialed, c)
+	delete(c.s.conns, c)
 	c.s.mu.Unlock()
 	return c.Conn.Close()
 }
