@@ -219,9 +219,11 @@ func TestWatchRunMergesAndReconnects(t *testing.T) {
 	defer hc.CloseIdleConnections()
 	c := &Client{Base: srv.URL, HTTPClient: hc}
 	var got []string
-	err := c.WatchRun(t.Context(), "W1", "R1", func(doc *Run, changed []string) error {
-		got = append(got, fmt.Sprintf("%d %v", len(doc.Steps), changed))
-		if len(changed) == 0 {
+	var doc Run
+	err := c.WatchRun(t.Context(), "W1", "R1", func(e RunEvent) error {
+		doc.Apply(e)
+		got = append(got, fmt.Sprintf("%d steps at %d", len(doc.Steps), e.Index))
+		if len(e.Steps) == 0 {
 			return nil
 		}
 		if n, _ := doc.Steps["R1:2"].Latest(); n != 10 {
@@ -232,7 +234,7 @@ func TestWatchRunMergesAndReconnects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"1 []", "1 []", "2 [R1:2]"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"1 steps at 1", "1 steps at 2", "2 steps at 9"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

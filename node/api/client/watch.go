@@ -22,33 +22,37 @@ const streamSilence = 45 * time.Second
 // ErrStop, returned by a callback, ends a stream without error.
 var ErrStop = errors.New("stop the stream")
 
-// WatchRun calls f with the run document, and again after each change with the ids of the steps that
-// changed (nil the first time and after a reconnection). It returns when f does not return nil, when
-// the context ends, or when the node refuses. The document belongs to f until it returns.
-func (c *Client) WatchRun(ctx context.Context, workspace, run string, f func(doc *Run, changed []string) error) error {
+// RunEvent is a change of a run: the whole document (first, and after a reconnection), or the steps
+// that changed.
+type RunEvent struct {
+	Index    uint64           `json:"index"`
+	Document *Run             `json:"document"`
+	Steps    map[string]*Step `json:"steps"`
+}
+
+// Apply brings the document up to date with an event.
+func (r *Run) Apply(e RunEvent) {
+	if e.Document != nil {
+		*r = *e.Document
+	}
+	if r.Steps == nil {
+		r.Steps = map[string]*Step{}
+	}
+	for id, s := range e.Steps {
+		r.Steps[id] = s
+	}
+}
+
+// WatchRun calls f with the run document and then with each change. It returns when f does not return
+// nil, when the context ends, or when the node refuses; a broken connection is opened again.
+func (c *Client) WatchRun(ctx context.Context, workspace, run string, f func(RunEvent) error) error {
 	path := topic("workspaces", workspace, "runs", run)
-	doc := &Run{}
 	return c.follow(ctx, path, func(data []byte) error {
-		var event struct {
-			Document *Run             `json:"document"`
-			Steps    map[string]*Step `json:"steps"`
-		}
+		var event RunEvent
 		if err := json.Unmarshal(data, &event); err != nil {
 			return fmt.Errorf("decode an event of %s: %w", path, err)
 		}
-		if event.Document != nil {
-			doc = event.Document
-			return f(doc, nil)
-		}
-		changed := make([]string, 0, len(event.Steps))
-		if doc.Steps == nil {
-			doc.Steps = map[string]*Step{}
-		}
-		for id, step := range event.Steps {
-			doc.Steps[id] = step
-			changed = append(changed, id)
-		}
-		return f(doc, changed)
+		return f(event)
 	})
 }
 

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// options are the flags of one command and what it does.
+type options interface {
+	AddFlags(*pflag.FlagSet)
+	run(ctx context.Context, a *app, args []string) error
+}
+
+// command is one row of the table.
+type command struct {
+	name     string // its words
+	args     string // its arguments, as the usage shows them
+	short    string // one line
+	long     string // more, or empty
+	min, max int    // number of arguments; max < 0 = any
+	hidden   bool
+	rawArgs  bool // parses everything behind its name itself
+	make     func() options
+}
+
+// commands is the table of contents of the command line.
+func commands() []command {
+	return []command{
+		{name: "submit", args: "MODULE/TARGET [ARGUMENT...]", short: "Start a workflow and wait for it",
+			long: submitHelp, min: 1, max: -1, make: func() options { return &submitOptions{} }},
+		{name: "workflow.run", args: "MODULE TARGET [ARGUMENT...]", short: "The same as submit, with module and target apart",
+			long: submitHelp, min: 2, max: -1, make: func() options { return &submitOptions{apart: true} }},
+
+		{name: "runs list", short: "List runs, newest first", make: func() options { return &runsListOptions{} }},
+		{name: "runs inspect", args: "RUN", short: "Show a run: its steps and where they ran", min: 1, max: 1,
+			long: inspectHelp, make: func() options { return &runsInspectOptions{} }},
+		{name: "runs result", args: "RUN[:STEP[:ATTEMPT]]", short: "Show the result of a run, a step or an attempt", min: 1, max: 1,
+			make: func() options { return &runsResultOptions{} }},
+		{name: "runs cancel", args: "RUN|EXECUTION", short: "Cancel a run, or one execution and what it started", min: 1, max: 1,
+			make: func() options { return &runsCancelOptions{} }},
+
+		{name: "logs", args: "RUN [RUN:STEP:ATTEMPT]", short: "Show what a run logged and printed", min: 1, max: 2,
+			make: func() options { return &logsOptions{} }},
+		{name: "manifests inspect", short: "List the registered workflows", make: func() options { return &manifestsInspectOptions{} }},
+		{name: "nodes", short: "List the nodes of the mesh", make: func() options { return &nodesOptions{} }},
+		{name: "queue", short: "Show what is queued and running", make: func() options { return &queueOptions{} }},
+		{name: "sessions list", short: "List the agents that serve the workspace", make: func() options { return &sessionsListOptions{} }},
+		{name: "workspaces list", short: "List the workspaces", make: func() options { return &workspacesListOptions{} }},
+
+		{name: "help", args: "[COMMAND]", short: "Explain a command", max: 2, make: func() options { return &helpOptions{} }},
+		{name: "version", short: "Print the version", make: func() options { return &versionOptions{} }},
+	}
+}
+
+// findCommand returns the command that words name. A second word that is not part of the name goes
+// back in front of rest.
+func findCommand(words []string, rest *[]string) *command {
+	table := commands()
+	full := strings.Join(words, " ")
+	for i := range table {
+		if table[i].name == full {
+			return &table[i]
+		}
+	}
+	if len(words) < 2 {
+		return nil
+	}
+	for i := range table {
+		if table[i].name == words[0] {
+			*rest = append([]string{words[1]}, *rest...)
+			return &table[i]
+		}
+	}
+	return nil
+}
+
+// isGroup reports whether commands begin with this word and have another one.
+func isGroup(word string) bool {
+	for _, c := range commands() {
+		if strings.HasPrefix(c.name, word+" ") {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *command) checkArgs(n int) error {
+	switch {
+	case c.max == c.min && n != c.min && c.min > 0:
+		return &usageError{c, fmt.Sprintf("accepts %d arg(s), received %d", c.min, n)}
+	case n < c.min:
+		return &usageError{c, fmt.Sprintf("requires at least %d arg(s), only received %d", c.min, n)}
+	case c.max == 0 && n > 0:
+		return &usageError{c, fmt.Sprintf("accepts no args, received %d", n)}
+	case c.max > 0 && n > c.max:
+		return &usageError{c, fmt.Sprintf("accepts at most %d arg(s), received %d", c.max, n)}
+	}
+	return nil
+}

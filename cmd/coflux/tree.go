@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/coflux-mesh/coflux/node/api/client"
+)
+
+// treeLines draws a run: a line per step, children below their parent, a named group of several
+// children as one line with its first member.
+func treeLines(runID string, doc *client.Run, now time.Time) []line {
+	t := &tree{runID: runID, doc: doc, now: now, seen: map[string]bool{}}
+	t.step(runID+":1", 0)
+	// Steps that no latest attempt points to (children of an earlier attempt) come behind.
+	for _, id := range sortedSteps(doc) {
+		t.step(id, 1)
+	}
+	return t.lines
+}
+
+type tree struct {
+	runID string
+	doc   *client.Run
+	now   time.Time
+	seen  map[string]bool
+	lines []line
+}
+
+func sortedSteps(doc *client.Run) []string {
+	ids := make([]string, 0, len(doc.Steps))
+	for id := range doc.Steps {
+		ids = append(ids, id)
+	}
+	sort.Slice(ids, func(i, j int) bool { return doc.Steps[ids[i]].StepNumber < doc.Steps[ids[j]].StepNumber })
+	return ids
+}
+
+func (t *tree) step(id string, depth int) {
+	s := t.doc.Steps[id]
+	if s == nil || t.seen[id] {
+		return
+	}
+	t.seen[id] = true
+	t.lines = append(t.lines, t.stepLine(s, depth))
+	if _, e := s.Latest(); e != nil {
+		t.children(e, depth+1)
+	}
+}
+
+func (t *tree) children(e *client.Execution, depth int) {
+	groups := map[int][]string{}
+	for _, c := range e.Children {
+		if c.GroupID != nil {
+			groups[*c.GroupID] = append(groups[*c.GroupID], c.StepID)
+		}
+	}
+	drawn := map[int]bool{}
+	for _, c := range e.Children {
+		switch {
+		case c.GroupID == nil || len(groups[*c.GroupID]) == 1:
+			t.step(c.StepID, depth)
+		case !drawn[*c.GroupID]:
+			drawn[*c.GroupID] = true
+			name := e.Groups[fmt.Sprint(*c.GroupID)]
+			t.lines = append(t.lines, t.groupLine(name, groups[*c.GroupID], depth))
+			t.step(c.StepID, depth+1)
+			for _, id := range groups[*c.GroupID] {
+				t.hide(id)
+			}
+		}
+	}
+}
+
+// hide marks a step and what is below it as drawn.
+func (t *tree) hide(id string) {
+	s := t.doc.Steps[id]
+	if s == nil || t.seen[id] {
+		return
+	}
+	t.seen[id] = true
+	if _, e := s.Latest(); e != nil {
+		for _, c := range e.Children {
+			t.hide(c.StepID)
+		}
+	}
+}
+
+func (t *tree) groupLine(name *string, members []string, depth int) line {
+	count := map[string]int{}
+	for _, id := range members {
+		if s := t.doc.Steps[id]; s != nil {
+			_, e := s.Latest()
+			count[stateOf(e)]++
+		}
+	}
+	title := "(group)"
+	if name != nil && *name != "" {
+		title = *name
+	}
+	text := fmt.Sprintf("%s 1 of %d", title, len(members))
+	var parts []string
+	for _, c := range []struct{ state, word string }{{"queued", "pending"}, {"running", "running"}, {"failed", "error"}} {
+		if n := count[c.state]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, c.word))
+		}
+	}
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return line{{plain, strings.Repeat("  ", depth)}, {dim, "▸ "}, {bold, text}}
+}
+
+// stateOf is queued, running, done or failed.
+func stateOf(e *client.Execution) string {
+	switch {
+	case e == nil || e.Result == nil && e.AssignedAt == nil:
+		return "queued"
+	case e.Result == nil || e.Result.Type == client.ResultSpawned && e.Result.Result == nil:
+		return "running"
+	case e.Result.OK():
+		return "done"
+	}
+	return "failed"
+}
+
+func (t *tree) stepLine(s *client.Step, depth int) line {
+	attempt, e := s.Latest()
+	bullet := map[string]span{
+		"queued": {dim, "○ "}, "running": {cyan, "◐ "}, "done": {green, "● "}, "failed": {red, "✗ "},
+	}[stateOf(e)]
+	l := line{{plain, strings.Repeat("  ", depth)}, bullet,
+		{dim, fmt.Sprintf("%d:%d ", s.StepNumber, attempt)}, {bold, s.Module + "/" + s.Target}}
+	if s.StepNumber == 1 {
+		l = append(l, span{dim, " [" + t.runID + "]"})
+	}
+	return append(l, t.facts(e)...)
+}
+
+// facts are where a step ran, how long, and what became of it.
+func (t *tree) facts(e *client.Execution) line {
+	var l line
+	if e != nil && e.Node != nil {
+		l = append(l, span{cyan, "  " + *e.Node})
+	}
+	if d, ok := elapsed(e, t.now); ok {
+		l = append(l, span{dim, "  " + shortDuration(d)})
+	}
+	if note := annotation(e); note != "" {
+		style := yellow
+		if stateOf(e) == "failed" {
+			style = red
+		}
+		l = append(l, span{style, "  " + note})
+	}
+	return l
+}
+
+// elapsed is the time since the execution was given to a node.
+func elapsed(e *client.Execution, now time.Time) (time.Duration, bool) {
+	if e == nil || e.AssignedAt == nil {
+		return 0, false
+	}
+	end := now
+	if e.CompletedAt != nil {
+		end = time.UnixMilli(*e.CompletedAt)
+	}
+	return max(end.Sub(time.UnixMilli(*e.AssignedAt)), 0), true
+}
+
+// annotation is the state of an execution in words; none for one that returned.
+func annotation(e *client.Execution) string {
+	switch {
+	case e == nil || e.Result == nil && e.AssignedAt == nil:
+		return "Queued"
+	case e.Result == nil:
+		return "Running..."
+	}
+	return resultNote(e.Result)
+}
+
+func resultNote(r *client.Result) string {
+	switch r.Type {
+	case client.ResultValue:
+		return ""
+	case client.ResultError:
+		if r.Error == nil {
+			return "error"
+		}
+		message, _, _ := strings.Cut(r.Error.Message, "\n")
+		return r.Error.Type + ": " + message
+	case client.ResultCached:
+		return "(cached)"
+	case client.ResultCancelled:
+		return "(cancelled)"
+	case client.ResultAbandoned:
+		return "(abandoned)"
+	case client.ResultSpawned:
+		if r.Execution == nil {
+			return "spawned"
+		}
+		run, _, _ := strings.Cut(r.Execution.ExecutionID, ":")
+		if r.Result == nil {
+			return "[" + run + "] Running..."
+		}
+		return strings.TrimSpace("[" + run + "] " + resultNote(r.Result))
+	}
+	return r.Type
+}
