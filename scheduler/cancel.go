@@ -44,6 +44,11 @@ func (d *decision) cancel(e *state.Execution, reason string) {
 	if e.Result == nil {
 		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: reason})
 	}
+	d.cancelBelow(e)
+}
+
+// cancelBelow marks the descendants of an execution, if it has any.
+func (d *decision) cancelBelow(e *state.Execution) {
 	for range d.Children(e.ID()) {
 		d.Put(&state.Sweep{ID: "cancel " + e.ID().String(), Kind: state.SweepCancel, Subject: e.ID().String(), NextStep: e.Step + 1})
 		return

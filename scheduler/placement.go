@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"container/heap"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -33,7 +34,12 @@ func (b *batch) place() {
 		if a == nil {
 			continue
 		}
-		if err := b.try(func(d *decision) error { return d.assign(e, a.session) }); err == nil {
+		err := b.try(func(d *decision) error { return d.assign(e, a.session) })
+		if errors.Is(err, state.ErrBatchFull) {
+			b.out.More = true
+			return
+		}
+		if err == nil {
 			p.taken(a, e)
 		}
 	}

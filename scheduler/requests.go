@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/hashicorp/go-msgpack/v2/codec"
@@ -47,7 +48,7 @@ func Name(r Request) string {
 	return fmt.Sprintf("%T", r)
 }
 
-func sameType(a, b Request) bool { return fmt.Sprintf("%T", a) == fmt.Sprintf("%T", b) }
+func sameType(a, b Request) bool { return reflect.TypeOf(a) == reflect.TypeOf(b) }
 
 // Lazy tells whether a request can wait for the next entry instead of starting one.
 func Lazy(r Request) bool {

@@ -23,7 +23,13 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 		return Answer{}, nil
 	}
 	result := r.Result
+	if result.Type == state.ResultNone || result.Type > state.ResultCancelled {
+		return Answer{}, refuse(CodeBadRequest, "%d is not the type of a result", result.Type)
+	}
 	d.finish(e, &result)
+	if result.Type == state.ResultTimeout || result.Type == state.ResultCancelled {
+		d.cancelBelow(e) // semantics 13 and 15; other ends of a parent leave its children alone
+	}
 	return Answer{}, nil
 }
 

@@ -26,8 +26,8 @@ type SubmitRun struct {
 }
 
 func (r *SubmitRun) decide(d *decision) (Answer, error) {
-	if run, err := r.known(d); run != "" || err != nil {
-		return rootAnswer(run, r.Module, r.Target), err
+	if id, err := r.known(d); id != "" || err != nil {
+		return d.knownAnswer(id), err
 	}
 	if d.Workspace(r.Workspace) == nil {
 		return Answer{}, refuse(CodeNotFound, "workspace %s does not exist", r.Workspace)
@@ -56,7 +56,7 @@ func (r *SubmitRun) known(d *decision) (run string, err error) {
 	if k := d.Request(state.RequestULID, "", r.RequestID); k != nil {
 		return k.Answer, nil
 	}
-	if at := int64(id.Time()); at < d.now-RequestWindow || at > d.now+RequestWindow {
+	if at := int64(id.Time()); at <= d.now-RequestWindow || at > d.now+RequestWindow {
 		return "", &Error{Code: CodeExpired, Message: "the request's id is older than is remembered, so it was not executed",
 			Hint: "submit it anew with a fresh id; if the id was fresh, the clock of the asking machine is off by more than ten minutes"}
 	}
@@ -82,6 +82,14 @@ func (r *SubmitRun) remember(d *decision, run string) {
 func rootAnswer(run, module, target string) Answer {
 	step := state.StepID{Run: run, Number: 1}
 	return Answer{RunID: run, StepID: step.String(), ExecutionID: step.String() + ":1", Module: module, Target: target}
+}
+
+// knownAnswer names a run that an earlier request created, whatever this one asked for.
+func (d *decision) knownAnswer(run string) Answer {
+	if r := d.Run(run); r != nil {
+		return rootAnswer(r.ID, r.Module, r.Target)
+	}
+	return Answer{}
 }
 
 // newAttempt queues an attempt of a step, or sets its timer when it is delayed.

@@ -19,6 +19,9 @@ type OpenSession struct {
 }
 
 func (r *OpenSession) decide(d *decision) (Answer, error) {
+	if r.Session == "" || r.Node == "" {
+		return Answer{}, refuse(CodeBadRequest, "a session needs an id and a node")
+	}
 	if s := d.Session(r.Session); s != nil {
 		if s.State == state.SessionLost {
 			return Answer{}, refuse(CodeFenced, "session %s was lost: %s", s.ID, s.Reason)

@@ -18,6 +18,9 @@ type SubmitStep struct {
 }
 
 func (r *SubmitStep) decide(d *decision) (Answer, error) {
+	if r.Number < 1 {
+		return Answer{}, refuse(CodeBadRequest, "requests of an execution are numbered from 1, not %d", r.Number)
+	}
 	parent, err := d.live(r.Session, r.Parent)
 	if parent == nil {
 		return Answer{}, err

@@ -1,73 +1,94 @@
 package scheduler
 
-import "github.com/coflux-mesh/coflux/consensus/state"
+import (
+	"errors"
 
-// sweep works off the marked bulk changes, at most maxSweep rows in a batch.
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// sweep works off the marked bulk changes, at most maxSweep rows in a batch. It goes in small transactions, so that no
+// size of rows makes a sweep that fits no entry, and a sweep that meets a bug does not hold up the others.
 func (b *batch) sweep() {
 	left := maxSweep
 	for s := range b.scratch.View().Sweeps() {
-		if left <= 0 || b.scratch.Bytes() >= 2*state.BatchBytes {
-			b.out.More = true
-			return
-		}
-		err := b.try(func(d *decision) error {
-			switch s.Kind {
-			case state.SweepCancel:
-				left = d.sweepCancel(s, left)
-			case state.SweepSession:
-				left = d.sweepSession(s, left)
+		for done := false; !done; {
+			if left <= 0 || b.scratch.Bytes() >= 2*state.BatchBytes {
+				b.out.More = true
+				return
 			}
-			return nil
-		})
-		if err != nil {
-			return
+			used := 0
+			err := b.try(func(d *decision) error {
+				used, done = d.sweepSome(s.ID, min(left, maxSweep/10))
+				return nil
+			})
+			if errors.Is(err, state.ErrBatchFull) {
+				b.out.More = true
+				return
+			}
+			if err != nil {
+				break
+			}
+			left -= used
 		}
-	}
-	if left <= 0 {
-		b.out.More = true
 	}
 }
 
+// sweepSome does at most limit rows of a sweep. It tells what it used of the limit and whether the sweep is done.
+func (d *decision) sweepSome(id string, limit int) (used int, done bool) {
+	s := d.Sweep(id)
+	switch s.Kind {
+	case state.SweepCancel:
+		used, done = d.sweepCancel(s, limit)
+	case state.SweepSession:
+		used, done = d.sweepSession(s, limit)
+	default:
+		panic("a sweep of a kind that this version does not know: " + id)
+	}
+	if done {
+		d.Delete(s)
+	}
+	return used, done
+}
+
 // sweepCancel cancels descendants of the subject. Children have higher step numbers than their parents, so one walk
-// upwards through the run meets them all.
-func (d *decision) sweepCancel(s *state.Sweep, left int) int {
+// upwards through the run meets them all. Looking at rows that need no change costs a little, too.
+func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) {
+	const looksPerRow = 20
 	subject, _ := state.ParseExecutionID(s.Subject)
 	subjects, seen := map[string]bool{s.Subject: true}, map[state.StepID]bool{}
-	looked := 0
+	changed, looked := 0, 0
 	for e := range d.RunExecutions(subject.Run, s.NextStep) {
-		if left <= 0 || looked == 20*maxSweep {
+		if used = changed + looked/looksPerRow; used >= limit {
 			rest := *s
 			rest.NextStep = e.Step
 			d.Put(&rest)
-			return 0
+			return used, false
 		}
 		looked++
 		if e.Result != nil || !covered(&d.View, e.ID(), subjects, seen) {
 			continue
 		}
 		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: "its ancestor " + s.Subject + " was cancelled"})
-		left--
+		changed++
 	}
-	d.Delete(s)
-	return left
+	return changed + looked/looksPerRow, true
 }
 
 // sweepSession abandons what a lost session held, then removes its row: an unknown session is as fenced as a lost one.
-func (d *decision) sweepSession(s *state.Sweep, left int) int {
+func (d *decision) sweepSession(s *state.Sweep, limit int) (used int, done bool) {
 	for e := range d.Assigned(s.Subject) {
-		if left <= 0 {
-			return 0
+		if used == limit {
+			return used, false
 		}
 		result := &state.Result{Type: state.ResultAbandoned, Reason: s.Reason}
 		if d.underCancel(e) {
 			result = &state.Result{Type: state.ResultCancelled, Reason: "an ancestor was cancelled"}
 		}
 		d.finish(e, result)
-		left--
+		used++
 	}
-	d.Delete(s)
 	if session := d.Session(s.Subject); session != nil {
 		d.Delete(session)
 	}
-	return left
+	return used, true
 }

@@ -8,6 +8,9 @@ import (
 // entryVersion is the first byte of an encoded entry. A node that meets a higher one halts.
 const entryVersion = 1
 
+// entryHead is what an encoded entry takes beside its effects, at most.
+const entryHead = 32
+
 // MaxEntry is the hard cap of an encoded entry in bytes; what is larger is refused before it is proposed. BatchBytes is
 // what a batch aims at (rules A19).
 const (
@@ -41,8 +44,13 @@ type Effect struct {
 	Key []byte
 }
 
-// Size of the effect in an entry, about.
-func (e Effect) Size() int { return len(e.Row) + len(e.Key) + 8 }
+// Size of the effect in an entry, at most.
+func (e Effect) Size() int {
+	if e.Table == 0 {
+		return 0 // made and unmade: not in the entry
+	}
+	return len(e.Row) + len(e.Key) + 12
+}
 
 // Encode writes the entry.
 func (e *Entry) Encode() ([]byte, error) {

@@ -78,10 +78,10 @@ func (s *Scratch) Try(decide func(*Tx) error) (err error) {
 	for _, e := range effects {
 		size += e.Size()
 	}
-	if s.bytes+size > MaxEntry && len(s.effects) > 0 {
+	if s.bytes+size > MaxEntry-entryHead && s.bytes > 0 {
 		return ErrBatchFull
 	}
-	if size > MaxEntry {
+	if size > MaxEntry-entryHead {
 		return &TooLarge{Bytes: size}
 	}
 	txn.Commit()
