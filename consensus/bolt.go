@@ -20,6 +20,9 @@ func openBolt(file string) (store *raftboltdb.BoltStore, err error) {
 			err = &DamageError{File: file, Reason: "it can not be opened", Err: fmt.Errorf("%v", r)}
 		}
 	}()
+	if err := checkBolt(file); err != nil {
+		return nil, err
+	}
 	store, err = raftboltdb.New(raftboltdb.Options{
 		Path: file,
 		BoltOptions: &bbolt.Options{

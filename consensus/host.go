@@ -117,6 +117,14 @@ func (h *Host) claimLog() error {
 			return fmt.Errorf("write to %s: %w", h.store.file, err)
 		}
 	}
+	if last, err := h.store.LastIndex(); err != nil || last > 0 {
+		if _, termErr := h.store.Get([]byte("CurrentTerm")); err == nil && termErr != nil {
+			err = &DamageError{File: h.store.file, Reason: "it holds entries but no term", Err: termErr}
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return h.cfg.Dir.markLog()
 }
 
@@ -185,10 +193,11 @@ func (h *Host) newRaft(trans raft.Transport) (r *raft.Raft, err error) {
 }
 
 func (h *Host) startError(err error) error {
-	var damaged *DamageError
+	// Raft passes causes on as text.
+	damaged := h.store.broken.Load()
 	switch {
-	case errors.As(err, &damaged):
-		return err
+	case damaged != nil:
+		return damaged
 	case errors.Is(err, raft.ErrLogNotFound):
 		return &DamageError{File: h.store.file, Reason: "entries are missing between the newest readable snapshot and the end of the log", Err: err}
 	case err.Error() == "failed to load any existing snapshots":

@@ -32,6 +32,7 @@ type checkedStore struct {
 	under   Store
 	file    string // named in errors
 	halt    func(error)
+	broken  atomic.Pointer[DamageError]
 	running atomic.Bool   // false while opening: errors are returned, nothing is halted
 	closing chan struct{} // ends the wait for space
 }
@@ -149,11 +150,15 @@ func (s *checkedStore) guard(what string, op func() error) error {
 	switch {
 	case err == nil, errors.Is(err, raft.ErrLogNotFound), err.Error() == "not found", outOfSpace(err):
 		return err
-	case !s.running.Load():
-		return err
 	}
 	var damaged *DamageError
-	if !errors.As(err, &damaged) {
+	if errors.As(err, &damaged) {
+		s.broken.CompareAndSwap(nil, damaged)
+	}
+	if !s.running.Load() {
+		return err
+	}
+	if damaged == nil {
 		err = &HaltError{What: "it can not " + what + " in " + s.file, Err: err}
 	}
 	s.halt(err)
