@@ -1,0 +1,164 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config says what a node is and how it is reached. Durations of the whole mesh (leases and so on) are replicated
+// settings and not here.
+type Config struct {
+	// Name is for people; default the host's name.
+	Name string
+	// DataDir holds everything that outlives the process.
+	DataDir string
+	// Bind is the address of all three ports; empty = loopback, or the address that routes to a peer of Join.
+	Bind string
+	// Advertise is where others reach this node; empty = Bind.
+	Advertise string
+	// GossipPort (UDP and TCP), PeerPort and HTTPPort; 0 = any free one.
+	GossipPort, PeerPort, HTTPPort int
+	// Join are gossip addresses host:port of nodes of the mesh. With any, the node never creates a mesh by itself.
+	Join []string
+	// Repos are the Python modules to serve; none = a node that runs nothing and only keeps the state.
+	Repos []string
+	// Path is the module search path; empty = the current directory.
+	Path []string
+	// Python is the interpreter, Adapter another program that speaks the adapter protocol; empty = found.
+	Python  string
+	Adapter []string
+	// Concurrency is the number of slots: bodies that run at once.
+	Concurrency int
+	// Workspace that the node's agent serves, and Project that requests without one mean.
+	Workspace, Project string
+	// Voters aimed at, of the whole mesh: seeds the replicated setting when the mesh is created.
+	Voters int
+	// BootstrapExpect: 1 = this node may create the mesh alone; N = together with N-1 others without state.
+	BootstrapExpect int
+	// Reload watches the files of the repos.
+	Reload bool
+	// Insecure allows to listen beyond loopback without encryption and authentication.
+	Insecure bool
+	// DrainTimeout is how long a stopping node waits for what runs; 0 = for ever.
+	DrainTimeout time.Duration
+	LogLevel     string
+	LogJSON      bool
+	// Version of the program, shown to others.
+	Version string
+}
+
+// Default gives the configuration of a node that was told nothing.
+func Default() Config {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "node"
+	}
+	return Config{
+		Name: name, DataDir: "coflux-data", GossipPort: 7946, PeerPort: 7947, HTTPPort: 7777,
+		Concurrency: min(runtime.NumCPU()+4, 32), Workspace: "default", Project: "default", Voters: 5,
+		DrainTimeout: 2 * time.Minute, LogLevel: "info", Version: "dev",
+	}
+}
+
+// nodeName is what a node may be called.
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// moduleName is a dotted Python name.
+var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+// Validate says in one sentence what is wrong with the configuration.
+func (c Config) Validate() error {
+	for _, p := range []struct {
+		flag string
+		port int
+	}{{"--gossip-port", c.GossipPort}, {"--peer-port", c.PeerPort}, {"--http-port", c.HTTPPort}} {
+		if p.port < 0 || p.port > 65535 {
+			return fmt.Errorf("%s %d is no port: give a number from 1 to 65535, or 0 for any free one", p.flag, p.port)
+		}
+	}
+	ports := []int{c.GossipPort, c.PeerPort, c.HTTPPort}
+	for i, p := range ports {
+		if p != 0 && slices.Contains(ports[i+1:], p) {
+			return fmt.Errorf("port %d is given twice: --gossip-port, --peer-port and --http-port must differ", p)
+		}
+	}
+	for _, j := range c.Join {
+		if host, port, err := net.SplitHostPort(j); err != nil || host == "" || port == "" {
+			return fmt.Errorf("--join %q is not of the form host:port, for example --join 10.0.0.1:7946", j)
+		}
+	}
+	for _, r := range c.Repos {
+		if !moduleName.MatchString(r) {
+			return fmt.Errorf("--repo %q is not the name of a Python module: write it as in an import statement, for example example1.repo", r)
+		}
+	}
+	switch {
+	case !nodeName.MatchString(c.Name):
+		return fmt.Errorf("--name %q cannot name a node: use letters, digits, dots, _ and -, at most 63", c.Name)
+	case c.DataDir == "":
+		return errors.New("--data-dir is empty: name a directory for the node's state")
+	case c.Concurrency < 1 || c.Concurrency > 10_000:
+		return fmt.Errorf("--concurrency %d is not possible: give 1 to 10000", c.Concurrency)
+	case c.Voters < 1 || c.Voters > 9 || c.Voters%2 == 0:
+		return fmt.Errorf("--voters %d is not possible: give 1, 3, 5, 7 or 9", c.Voters)
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
+		return fmt.Errorf("--bootstrap-expect %d is not possible: give 1 to 9, or 0 to leave it out", c.BootstrapExpect)
+	case c.BootstrapExpect > 1 && len(c.Join) == 0:
+		return errors.New("--bootstrap-expect of 2 or more needs --join, to find the others")
+	case c.DrainTimeout < 0:
+		return fmt.Errorf("--drain-timeout %s is negative: give 0 for no limit, or a duration such as 30s", c.DrainTimeout)
+	case strings.TrimSpace(c.Workspace) == "" || strings.TrimSpace(c.Project) == "":
+		return errors.New("--workspace and --project must not be empty")
+	case !c.Insecure && !Loopback(c.BindAddress()):
+		return fmt.Errorf("%s is not a loopback address and this version has no encryption: anybody who reaches it could run code on it; add --insecure to accept that on a network that you trust", c.BindAddress())
+	}
+	return nil
+}
+
+// Loopback tells whether an address can only be reached from its own machine.
+func Loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// BindAddress is where the node listens: Bind, or else loopback, or the address that routes to the first peer of Join
+// that is not on loopback itself.
+func (c Config) BindAddress() string {
+	if c.Bind != "" {
+		return c.Bind
+	}
+	for _, j := range c.Join {
+		host, _, err := net.SplitHostPort(j)
+		if err != nil || Loopback(host) {
+			continue
+		}
+		// Connecting a UDP socket sends nothing; it only asks the routing table.
+		conn, err := net.Dial("udp", j)
+		if err != nil {
+			continue
+		}
+		defer conn.Close()
+		if addr, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+			return addr.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}
+
+// createsAlone tells whether the node creates a mesh by itself when it has no state (rules A10).
+func (c Config) createsAlone() bool {
+	if c.BootstrapExpect == 1 {
+		return true
+	}
+	return c.BootstrapExpect == 0 && len(c.Join) == 0 && Loopback(c.BindAddress())
+}

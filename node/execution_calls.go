@@ -1,0 +1,116 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/pyexec"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// Submit makes a call. Requests of one body are forwarded in order, without waiting for each other's commits.
+func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitReply, error)) {
+	received := time.Now()
+	e.effects.do(func() {
+		if err := unsupported(req); err != nil {
+			reply(pyexec.SubmitReply{}, err)
+			return
+		}
+		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
+			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Group: req.GroupID}
+		for i, v := range req.Arguments {
+			arg, err := e.a.Values.toState(e.ctx, &v)
+			if err != nil {
+				reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("argument %d: %v", i, err)})
+				return
+			}
+			r.Arguments = append(r.Arguments, arg)
+		}
+		e.ask(r, func(p scheduler.Reply) {
+			if p.Err != nil {
+				reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: p.Err.Message})
+				return
+			}
+			e.a.Trace.noted(p.Answer.ExecutionID, "submit_received", received)
+			reply(pyexec.SubmitReply{ExecutionID: p.Answer.ExecutionID, Module: p.Answer.Module, Target: p.Answer.Target}, nil)
+		})
+	})
+}
+
+// ask sends a request in the name of the execution's session.
+func (e *execution) ask(r scheduler.Request, done func(scheduler.Reply)) {
+	e.a.mu.Lock()
+	defer e.a.mu.Unlock()
+	if e.void || e.aborted {
+		return // the process is being killed
+	}
+	switch r := r.(type) {
+	case *scheduler.SubmitStep:
+		r.Session = e.a.session
+	case *scheduler.CancelHandles:
+		r.Session = e.a.session
+	case *scheduler.RegisterGroup:
+		r.Session = e.a.session
+	}
+	e.a.askLocked(r, done)
+}
+
+// unsupported refuses the options of a call that this version does not honour yet, rather than ignoring them.
+func unsupported(req pyexec.SubmitRequest) error {
+	retries := req.Retries != nil && (req.Retries.Limit == nil || *req.Retries.Limit != 0)
+	memo := len(req.Memo) > 0 && string(req.Memo) != "false" && string(req.Memo) != "null"
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{
+		{"cache", req.Cache != nil}, {"defer", req.Defer != nil}, {"retries", retries}, {"memo", memo},
+		{"recurrent", req.Recurrent}, {"requires", len(req.Requires) > 0}, {"wait", len(req.WaitFor) > 0},
+	} {
+		if o.set {
+			return &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("the option %s of %s/%s is not supported yet", o.name, req.Module, req.Target)}
+		}
+	}
+	return nil
+}
+
+// Cancel ends other executions and their descendants.
+func (e *execution) Cancel(req pyexec.CancelRequest, reply func(error)) {
+	e.effects.do(func() {
+		handles, err := executionHandles(req.Handles, "cancel_error")
+		if err != nil {
+			reply(err)
+			return
+		}
+		e.ask(&scheduler.CancelHandles{Execution: e.id, Handles: handles}, func(p scheduler.Reply) {
+			if p.Err != nil {
+				reply(&pyexec.RequestError{Code: "cancel_error", Message: p.Err.Message})
+				return
+			}
+			reply(nil)
+		})
+	})
+}
+
+func executionHandles(handles []pyexec.Handle, code string) (ids []string, err error) {
+	for _, h := range handles {
+		if h.Type != "execution" {
+			return nil, &pyexec.RequestError{Code: code, Message: fmt.Sprintf("handles of type %q are not supported yet", h.Type)}
+		}
+		ids = append(ids, h.ID)
+	}
+	return ids, nil
+}
+
+// Group names a group of calls.
+func (e *execution) Group(id int, name string) {
+	e.effects.do(func() {
+		e.ask(&scheduler.RegisterGroup{Execution: e.id, ID: id, Name: name}, nil)
+	})
+}
+
+// Log keeps a line that the body wrote. It blocks when the journal cannot keep up.
+func (e *execution) Log(level int, template *string, values map[string]pyexec.Value) {
+	e.a.Log.log(logLine{Run: e.run, Execution: e.id, Workspace: e.assign.Workspace, At: time.Now().UnixMilli(),
+		Level: level, Template: template, Values: values})
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/pyexec"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// selecting is one wait of a body.
+type selecting struct {
+	e       *execution
+	request pyexec.SelectRequest
+	handles []string
+	poll    bool
+	timer   *time.Timer
+	reply   func(*pyexec.Outcome, error) // nil once answered
+}
+
+// Select waits for the first of some executions to be final. The lowest index wins among those that are.
+func (e *execution) Select(req pyexec.SelectRequest, reply func(*pyexec.Outcome, error)) {
+	e.effects.do(func() {
+		handles, err := executionHandles(req.Handles, "select_error")
+		if err == nil && len(handles) == 0 {
+			err = &pyexec.RequestError{Code: "select_error", Message: "select needs at least one handle"}
+		}
+		if err == nil && req.Timeout != nil && req.Suspend {
+			err = &pyexec.RequestError{Code: "select_error", Message: "suspending is not supported yet: wait without a timeout, or poll"}
+		}
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		q := &selecting{e: e, request: req, handles: handles, reply: reply, poll: req.Timeout != nil && *req.Timeout <= 0}
+		e.a.mu.Lock()
+		defer e.a.mu.Unlock()
+		if e.ended || q.resolveLocked() {
+			return
+		}
+		e.selects[req.Number] = q
+		for _, h := range handles {
+			if e.a.waiting[h] == nil {
+				e.a.waiting[h] = map[*execution]bool{}
+			}
+			e.a.waiting[h][e] = true
+		}
+		if req.Timeout != nil && !q.poll {
+			q.timer = time.AfterFunc(req.Timeout.Duration(), q.expire)
+		}
+		q.sendLocked()
+	})
+}
+
+func (q *selecting) sendLocked() {
+	q.e.a.sendLocked(&Frame{Select: &Select{Execution: q.e.id, Number: q.request.Number, Handles: q.handles, Poll: q.poll}})
+}
+
+// selectAgainLocked tells a new leader what the execution waits for. a.mu is held.
+func (e *execution) selectAgainLocked() {
+	for _, q := range e.selects {
+		q.sendLocked()
+	}
+}
+
+// blockedLocked tells whether the body does nothing but wait. a.mu is held.
+func (e *execution) blockedLocked() bool { return len(e.selects) > 0 }
+
+// resolveLocked answers the wait if an outcome is known. a.mu is held.
+func (q *selecting) resolveLocked() bool {
+	c := q.e.a.runs[q.e.run]
+	if c == nil {
+		return false
+	}
+	for i, h := range q.handles {
+		if o := c.outcomes[h]; o != nil {
+			reply := q.reply
+			q.e.withdrawLocked(q)
+			go q.deliver(i, o, reply)
+			return true
+		}
+	}
+	return false
+}
+
+// deliver gives the body the outcome; values may have to be fetched for it.
+func (q *selecting) deliver(winner int, o *Outcome, reply func(*pyexec.Outcome, error)) {
+	if q.request.CancelRemaining && len(q.handles) > 1 {
+		var rest []string
+		for i, h := range q.handles {
+			if i != winner {
+				rest = append(rest, h)
+			}
+		}
+		q.e.ask(&scheduler.CancelHandles{Execution: q.e.id, Handles: rest}, nil)
+	}
+	if o.Unknown {
+		reply(nil, &pyexec.RequestError{Code: "select_error", Message: fmt.Sprintf("not_found: execution %s does not exist", o.Execution)})
+		return
+	}
+	out, err := q.e.a.Values.outcomeToPython(q.e.ctx, winner, o.Result)
+	if err != nil {
+		reply(nil, &pyexec.RequestError{Code: "select_error", Message: err.Error()})
+		return
+	}
+	q.e.a.Trace.at(o.Execution, "outcome_delivered")
+	reply(out, nil)
+}
+
+// withdrawLocked ends a wait. a.mu is held.
+func (e *execution) withdrawLocked(q *selecting) {
+	delete(e.selects, q.request.Number)
+	q.reply = nil
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	for _, h := range q.handles {
+		still := false
+		for _, other := range e.selects {
+			for _, oh := range other.handles {
+				still = still || oh == h
+			}
+		}
+		if !still {
+			delete(e.a.waiting[h], e)
+			if len(e.a.waiting[h]) == 0 {
+				delete(e.a.waiting, h)
+			}
+		}
+	}
+}
+
+// expire ends a wait whose time is over, without a winner.
+func (q *selecting) expire() {
+	a := q.e.a
+	a.mu.Lock()
+	reply := q.reply
+	if reply != nil {
+		q.e.withdrawLocked(q)
+		a.sendLocked(&Frame{Unblock: &Unblock{Execution: q.e.id}})
+	}
+	a.mu.Unlock()
+	if reply != nil {
+		reply(nil, nil)
+	}
+}
+
+// outcome learns the final result of an execution: a wait for it goes on, a later one is answered from memory.
+func (a *agent) outcome(o *Outcome) {
+	id, ok := state.ParseExecutionID(o.Execution)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for e := range a.waiting[o.Execution] {
+		if c := a.runs[e.run]; c != nil {
+			c.outcomes[o.Execution] = o
+		}
+		for _, q := range e.selects {
+			q.resolveLocked()
+		}
+	}
+	if c := a.runs[id.Run]; ok && c != nil && !o.Unknown {
+		c.outcomes[o.Execution] = o
+	}
+}
+
+// nothing ends a poll that found nothing.
+func (a *agent) nothing(n *Nothing) {
+	a.mu.Lock()
+	var reply func(*pyexec.Outcome, error)
+	if e := a.executions[n.Execution]; e != nil {
+		if q := e.selects[n.Number]; q != nil {
+			reply = q.reply
+			e.withdrawLocked(q)
+		}
+	}
+	a.mu.Unlock()
+	if reply != nil {
+		reply(nil, nil)
+	}
+}

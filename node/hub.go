@@ -1,0 +1,292 @@
+package node
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// hub is what a leader knows of its agents beyond the state (rules 4.3): rebuilt from one Hello per agent, gone with the
+// leadership.
+type hub struct {
+	l       *leader
+	started time.Duration
+
+	mu     sync.Mutex // guards all below and the fields of links
+	closed bool
+	links  map[string]*link // by session; the latest stream of each
+	// renewals are the times at which sessions were last heard of; the leader's start for those not in it.
+	renewals map[string]time.Duration
+	// waiters are, by awaited execution, the executions that wait for it.
+	waiters map[string]map[waiter]bool
+}
+
+// link is the stream of one agent, reconciled.
+type link struct {
+	session string
+	stream  stream
+	serves  map[state.Class]bool
+	// held are the executions given to the agent whose processes are not known to be gone.
+	held    map[string]*heldExecution
+	running int // of held, not blocked
+	roots   int // of held, roots
+}
+
+type heldExecution struct {
+	root    bool
+	blocked bool            // in a wait, using no slot
+	awaited map[string]bool // executions whose outcome it is told
+}
+
+type waiter struct{ session, execution string }
+
+func newHub(l *leader) *hub {
+	return &hub{l: l, started: l.clock(), links: map[string]*link{}, renewals: map[string]time.Duration{},
+		waiters: map[string]map[waiter]bool{}}
+}
+
+// close cuts all streams.
+func (h *hub) close() {
+	h.mu.Lock()
+	h.closed = true
+	links := slices.Collect(maps.Values(h.links))
+	h.links = map[string]*link{}
+	h.mu.Unlock()
+	for _, k := range links {
+		k.stream.cut()
+	}
+}
+
+// soft gives the scheduler its view of the reachable agents.
+func (h *hub) soft() scheduler.Soft {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	soft := scheduler.Soft{Sessions: make(map[string]scheduler.SoftSession, len(h.links))}
+	for id, k := range h.links {
+		soft.Sessions[id] = scheduler.SoftSession{Running: k.running, Roots: k.roots, Serves: k.serves}
+	}
+	return soft
+}
+
+func (h *hub) renewed(session string, at time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.renewals[session] = at
+}
+
+func (h *hub) renewedAt(session string) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at, ok := h.renewals[session]; ok {
+		return at
+	}
+	return h.started
+}
+
+// attach makes a stream the session's one and reconciles both sides (rules A3, A4): what the agent does not know is sent
+// again, what it holds in vain is aborted. false when the leadership is over.
+func (h *hub) attach(hello *Hello, s stream, welcome *Welcome) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	id := hello.Open.Session
+	if old := h.links[id]; old != nil {
+		h.dropLocked(old)
+		old.stream.cut()
+	}
+	k := &link{session: id, stream: s, held: map[string]*heldExecution{}, serves: servesOf(h.l.store.View().Session(id))}
+	s.send(&Frame{Welcome: welcome})
+	known := map[string]bool{}
+	for _, e := range hello.Held {
+		known[e] = true
+	}
+	view := h.l.store.View()
+	for e := range view.Assigned(id) {
+		name := e.ID().String()
+		if !slices.Contains(hello.Ended, name) {
+			k.hold(name, e.Tier == state.TierRoot)
+		}
+		if !known[name] {
+			s.send(assignFrame(view, e))
+		}
+		delete(known, name)
+	}
+	for name := range known {
+		if !slices.Contains(hello.Ended, name) {
+			k.hold(name, false)
+		}
+		s.send(&Frame{Abort: &Abort{Execution: name}})
+	}
+	h.links[id] = k
+	return true
+}
+
+// detach forgets a stream that has ended.
+func (h *hub) detach(session string, s stream) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if k := h.links[session]; k != nil && k.stream == s {
+		h.dropLocked(k)
+	}
+}
+
+func (h *hub) dropLocked(k *link) {
+	for name, e := range k.held {
+		h.unwaitLocked(waiter{k.session, name}, e)
+	}
+	delete(h.links, k.session)
+}
+
+// update takes over the targets that a session declares now.
+func (h *hub) update(session string) {
+	serves := servesOf(h.l.store.View().Session(session))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if k := h.links[session]; k != nil {
+		k.serves = serves
+	}
+}
+
+func servesOf(s *state.Session) map[state.Class]bool {
+	if s == nil {
+		return nil
+	}
+	serves := make(map[state.Class]bool, len(s.Targets))
+	for _, t := range s.Targets {
+		serves[state.Class{Workspace: s.Workspace, Module: t.Module, Target: t.Name, Type: t.Type}] = true
+	}
+	return serves
+}
+
+func (k *link) hold(execution string, root bool) {
+	if k.held[execution] != nil {
+		return
+	}
+	k.held[execution] = &heldExecution{root: root, awaited: map[string]bool{}}
+	k.running++
+	if root {
+		k.roots++
+	}
+}
+
+// terminated gives back what dead processes held.
+func (h *hub) terminated(session string, executions []string) {
+	h.mu.Lock()
+	k := h.links[session]
+	if k != nil {
+		for _, name := range executions {
+			e := k.held[name]
+			if e == nil {
+				continue
+			}
+			if !e.blocked {
+				k.running--
+			}
+			if e.root {
+				k.roots--
+			}
+			h.unwaitLocked(waiter{session, name}, e)
+			delete(k.held, name)
+		}
+	}
+	h.mu.Unlock()
+	h.kickIfQueued()
+}
+
+// kickIfQueued wakes the loop when something could be placed on a slot that has become free.
+func (h *hub) kickIfQueued() {
+	for range h.l.store.View().Classes() {
+		h.l.kick()
+		return
+	}
+}
+
+// unwaitLocked forgets what an execution waits for. mu is held.
+func (h *hub) unwaitLocked(w waiter, e *heldExecution) {
+	for on := range e.awaited {
+		delete(h.waiters[on], w)
+		if len(h.waiters[on]) == 0 {
+			delete(h.waiters, on)
+		}
+	}
+}
+
+// selects answers a wait from the applied state, or registers it: look up, register, look up again (rules A17). While
+// it waits the execution uses no slot (rules A1).
+func (h *hub) selects(session string, q *Select) {
+	h.mu.Lock()
+	k := h.links[session]
+	if k == nil || h.answerLocked(k, q) {
+		h.mu.Unlock()
+		return
+	}
+	if q.Poll {
+		k.stream.send(&Frame{Nothing: &Nothing{Execution: q.Execution, Number: q.Number}})
+		h.mu.Unlock()
+		return
+	}
+	if e := k.held[q.Execution]; e != nil {
+		if !e.blocked {
+			e.blocked = true
+			k.running--
+		}
+		w := waiter{session, q.Execution}
+		for _, on := range q.Handles {
+			if h.waiters[on] == nil {
+				h.waiters[on] = map[waiter]bool{}
+			}
+			h.waiters[on][w] = true
+			e.awaited[on] = true
+		}
+		if h.answerLocked(k, q) { // it came in between
+			h.unblockLocked(k, q.Execution)
+		}
+	}
+	h.mu.Unlock()
+	h.kickIfQueued()
+	h.l.note(session, q)
+}
+
+// note has the dependency recorded with whatever entry comes next; nobody waits for it.
+func (l *leader) note(session string, q *Select) {
+	r := &scheduler.AddDependency{Session: session, Execution: q.Execution, On: q.Handles}
+	_ = l.enqueue(r, false, func(scheduler.Reply, error) {})
+}
+
+// answerLocked sends the outcomes of those handles that are final; false when none is. mu is held.
+func (h *hub) answerLocked(k *link, q *Select) (any bool) {
+	view := h.l.store.View()
+	for _, name := range q.Handles {
+		id, ok := state.ParseExecutionID(name)
+		if !ok || view.Execution(id) == nil {
+			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Unknown: true}})
+			any = true
+		} else if r := scheduler.Outcome(view, id); r != nil {
+			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Result: r}})
+			any = true
+		}
+	}
+	return any
+}
+
+// unblock says that an execution goes on, though nothing it waits for has come.
+func (h *hub) unblock(session, execution string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if k := h.links[session]; k != nil {
+		h.unblockLocked(k, execution)
+	}
+}
+
+func (h *hub) unblockLocked(k *link, execution string) {
+	if e := k.held[execution]; e != nil && e.blocked {
+		e.blocked = false
+		k.running++
+	}
+}

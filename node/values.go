@@ -1,0 +1,201 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/pyexec"
+)
+
+// inlineValue is the size in bytes up to which a value lives in the state; a larger one becomes a blob.
+const inlineValue = 4 << 10
+
+// blobStore keeps values that are too large for the state; node/blob is one.
+type blobStore interface {
+	// Put stores on enough nodes before it returns.
+	Put(ctx context.Context, r io.Reader) (key string, size int64, err error)
+	// Path gives a local read-only file with the content, fetched if need be.
+	Path(ctx context.Context, key string) (string, error)
+}
+
+// values turns values from the form that Python speaks into that of the state, and back.
+type values struct{ blobs blobStore }
+
+// text stores a JSON text.
+func (v values) text(ctx context.Context, data []byte) (state.Value, error) {
+	if len(data) <= inlineValue {
+		return state.Value{Data: data}, nil
+	}
+	key, size, err := v.blobs.Put(ctx, bytes.NewReader(data))
+	if err != nil {
+		return state.Value{}, fmt.Errorf("store a value of %d bytes: %w", len(data), err)
+	}
+	return state.Value{BlobKey: key, Size: size}, nil
+}
+
+func (v values) toState(ctx context.Context, in *pyexec.Value) (out state.Value, err error) {
+	switch in.Type {
+	case "inline":
+		out, err = v.text(ctx, orNull(in.Value))
+	case "file":
+		out, err = v.file(ctx, in.Path)
+	default:
+		return state.Value{Data: []byte("null")}, nil // leniency of adapter-protocol 3.1
+	}
+	if err != nil {
+		return state.Value{}, err
+	}
+	for i, raw := range in.References {
+		ref, err := reference(raw)
+		if err != nil {
+			return state.Value{}, fmt.Errorf("reference %d: %w", i, err)
+		}
+		out.References = append(out.References, ref)
+	}
+	return out, nil
+}
+
+func (v values) file(ctx context.Context, path string) (state.Value, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return state.Value{}, fmt.Errorf("open a value's file: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, inlineValue+1)
+	n, err := io.ReadFull(f, head)
+	if err == io.ErrUnexpectedEOF || err == io.EOF {
+		return state.Value{Data: orNull(head[:n])}, nil
+	}
+	if err != nil {
+		return state.Value{}, fmt.Errorf("read a value's file: %w", err)
+	}
+	key, size, err := v.blobs.Put(ctx, io.MultiReader(bytes.NewReader(head[:n]), f))
+	if err != nil {
+		return state.Value{}, fmt.Errorf("store a value: %w", err)
+	}
+	return state.Value{BlobKey: key, Size: size}, nil
+}
+
+func orNull(data []byte) []byte {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return []byte("null")
+	}
+	return data
+}
+
+// reference reads one entry of adapter-protocol 3.2.
+func reference(raw json.RawMessage) (state.Reference, error) {
+	var parts []json.RawMessage
+	var kind, id, module, target string
+	if json.Unmarshal(raw, &parts) != nil || len(parts) < 2 || json.Unmarshal(parts[0], &kind) != nil {
+		return state.Reference{}, fmt.Errorf("%s is not a reference", raw)
+	}
+	if kind != "execution" {
+		return state.Reference{}, fmt.Errorf("references of kind %q are not supported yet", kind)
+	}
+	if err := json.Unmarshal(parts[1], &id); err != nil {
+		return state.Reference{}, fmt.Errorf("%s has no execution id", raw)
+	}
+	if len(parts) >= 4 {
+		_ = json.Unmarshal(parts[2], &module) // only the id matters
+		_ = json.Unmarshal(parts[3], &target)
+	}
+	return state.Reference{Kind: kind, ID: id, Module: module, Target: target}, nil
+}
+
+func (v values) toPython(ctx context.Context, in *state.Value) (pyexec.Value, error) {
+	out := pyexec.Inline(in.Data)
+	if in.BlobKey != "" {
+		path, err := v.blobs.Path(ctx, in.BlobKey)
+		if err != nil {
+			return pyexec.Value{}, fmt.Errorf("failed to download blob: %w", err)
+		}
+		out = pyexec.Value{Type: "file", Format: "json", Path: path}
+	}
+	for _, r := range in.References {
+		raw, err := json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
+		if err != nil {
+			return pyexec.Value{}, err
+		}
+		out.References = append(out.References, raw)
+	}
+	return out, nil
+}
+
+func (v values) resultToState(ctx context.Context, r pyexec.Result) (state.Result, error) {
+	switch {
+	case r.Timeout:
+		return state.Result{Type: state.ResultTimeout}, nil
+	case r.Error != nil:
+		out := &state.Error{Type: r.Error.Type, Message: r.Error.Message, Retryable: r.Error.Retryable}
+		for _, f := range r.Error.Frames {
+			out.Frames = append(out.Frames, state.Frame(f))
+		}
+		return state.Result{Type: state.ResultError, Error: trim(out)}, nil
+	case r.Value == nil:
+		return state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte("null")}}, nil
+	}
+	value, err := v.toState(ctx, r.Value)
+	return state.Result{Type: state.ResultValue, Value: &value}, err
+}
+
+// Bounds of what an error may take in the state.
+const (
+	maxErrorText   = 16 << 10
+	maxErrorFrames = 60
+)
+
+// trim shortens an error that is too large for the state: both ends of the text and of the traceback are kept.
+func trim(e *state.Error) *state.Error {
+	e.Type, e.Message = cut(e.Type, 1<<10), cut(e.Message, maxErrorText)
+	if n := len(e.Frames); n > maxErrorFrames {
+		half := maxErrorFrames / 2
+		gap := state.Frame{Name: fmt.Sprintf("... %d frames left out ...", n-maxErrorFrames)}
+		e.Frames = append(append(append([]state.Frame{}, e.Frames[:half]...), gap), e.Frames[n-half:]...)
+	}
+	for i := range e.Frames {
+		f := &e.Frames[i]
+		f.File, f.Name, f.Code = cut(f.File, 1<<10), cut(f.Name, 1<<10), cut(f.Code, 1<<10)
+	}
+	return e
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return fmt.Sprintf("%s ... (%d bytes left out) ... %s", s[:n/2], len(s)-n, s[len(s)-n/2:])
+}
+
+// outcomeToPython is a result as a waiting body sees it.
+func (v values) outcomeToPython(ctx context.Context, winner int, r *state.Result) (*pyexec.Outcome, error) {
+	out := &pyexec.Outcome{Winner: winner}
+	switch r.Type {
+	case state.ResultValue:
+		value, err := v.toPython(ctx, r.Value)
+		if err != nil {
+			return nil, err
+		}
+		out.Status, out.Value = pyexec.StatusOK, &value
+	case state.ResultError:
+		out.Status = pyexec.StatusError
+		out.Error = &pyexec.Error{Type: r.Error.Type, Message: r.Error.Message, Retryable: r.Error.Retryable}
+		for _, f := range r.Error.Frames {
+			out.Error.Frames = append(out.Error.Frames, pyexec.Frame(f))
+		}
+	case state.ResultTimeout:
+		out.Status = pyexec.StatusTimeout
+	case state.ResultAbandoned:
+		out.Status = pyexec.StatusAbandoned
+	case state.ResultCancelled:
+		out.Status = pyexec.StatusCancelled
+	default:
+		return nil, fmt.Errorf("the outcome of type %d is not known to this version", r.Type)
+	}
+	return out, nil
+}
