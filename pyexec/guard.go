@@ -171,8 +171,9 @@ func (g *guardServer) spawn(m guardMessage, fds []int) {
 	for i, fd := range fds {
 		files[i] = uintptr(fd)
 	}
+	more := append(m.Env, fmt.Sprintf("%s=%d", executorEnv, m.ID))
 	attr := &syscall.ProcAttr{
-		Dir: m.Dir, Env: mergeEnv(os.Environ(), m.Env), Files: files,
+		Dir: m.Dir, Env: mergeEnv(os.Environ(), more), Files: files,
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	g.mu.Lock()

@@ -198,9 +198,10 @@ func (h *testHost) Log(level int, template *string, vs map[string]Value) {
 	}
 	h.mu.Lock()
 	h.logs = append(h.logs, s)
+	told := h.onLog
 	h.mu.Unlock()
-	if h.onLog != nil {
-		h.onLog(s)
+	if told != nil {
+		told(s)
 	}
 }
 

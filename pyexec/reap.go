@@ -15,6 +15,9 @@ import (
 // for one of them.
 const guardBootEnv = "COFLUX_GUARD_BOOT"
 
+// executorEnv marks an executor and what it starts with the number of its spawn.
+const executorEnv = "COFLUX_EXECUTOR"
+
 // reap is the one goroutine that waits for children: who reaps also kills. A dead leader is left a zombie (so its pid
 // cannot be used again) until its group got SIGKILL.
 func (g *guardServer) reap() {
@@ -49,18 +52,42 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 		status.Signal = int(ws.Signal())
 	}
 	report := func() { g.out.put(guardMessage{Op: "exited", ID: id, Status: status}) }
-	if unix.Kill(-pgid, 0) == unix.ESRCH {
+	strays := map[int]bool{}
+	alive := func() bool {
+		left := g.killStrays(id, strays)
+		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || left > 0
+	}
+	if !alive() {
 		report()
 		return
 	}
 	go func() {
 		defer report()
 		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if unix.Kill(-pgid, unix.SIGKILL) == unix.ESRCH {
+			if !alive() {
 				return
 			}
 		}
 	}()
+}
+
+// killStrays kills the orphans of an executor that are in no group of ours (setsid, daemons): they came to the guard,
+// which is their subreaper, and are known by their environment. A dying process has none any more, so those once found
+// are kept in known until they are reaped.
+func (g *guardServer) killStrays(id uint64, known map[int]bool) int {
+	mark := executorEnv + "=" + strconv.FormatUint(id, 10)
+	children := ownChildren()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, pid := range children {
+		if _, leader := g.procs[pid]; !leader && (known[pid] || hasEnv(pid, mark)) {
+			n++
+			known[pid] = true
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	return n
 }
 
 // waitAny blocks until some child has ended and leaves it a zombie.

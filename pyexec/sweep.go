@@ -65,6 +65,11 @@ func sweepOnce(match func(boot string) bool) (int, error) {
 	return found, nil
 }
 
+func hasEnv(pid int, entry string) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && bytes.Contains(append([]byte{0}, b...), []byte("\x00"+entry+"\x00"))
+}
+
 func marked(pid int, match func(boot string) bool) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {

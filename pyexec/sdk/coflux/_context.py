@@ -20,6 +20,7 @@ class Context:
         self.channel = channel
         self.execution_id = execution_id
         self.directory = directory  # for value files
+        self.over = False  # the final message was sent, nothing after it is heard
         self._groups = 0
         self._submits: dict[int, None] = {}  # sent and not yet answered, in order
         self._outcomes: dict[str, dict] = {}

@@ -43,9 +43,14 @@ def execute(channel: Channel, params: dict) -> None:
         context.settle()
     except Exception as exc:
         _flush()
+        context.over = True
         channel.notify("execution_error", {"execution_id": context.execution_id, "error": describe(exc)})
+    except BaseException:  # sys.exit, Ctrl-C: the process ends without a result, but not without its words
+        _flush()
+        raise
     else:
         _flush()
+        context.over = True
         channel.notify("execution_result", {"execution_id": context.execution_id, "result": result})
 
 

@@ -44,7 +44,7 @@ class Output(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if os.getpid() != self._context.channel.pid:
+        if self._context.over or os.getpid() != self._context.channel.pid:
             return self._write_raw(text)
         with self._lock:
             lines = (self._rest + text).split("\n")
@@ -73,7 +73,7 @@ class Output(io.TextIOBase):
             self._context.log(self._level, line[start : start + LINE_LIMIT], {})
 
     def _write_raw(self, text: str) -> int:
-        # A child forked by user code: its lines go the way of any sub-process.
+        # Exit handlers, and children forked by user code: these lines go the way of any sub-process's.
         data = text.encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._real.fileno(), data) :]

@@ -103,3 +103,115 @@ async def later(x):
 
     await asyncio.sleep(0)
     return x
+
+
+@task()
+def kill_self():
+    os.kill(os.getpid(), 9)
+
+
+@task()
+def endless():
+    while True:
+        print("again")
+
+
+@task()
+def endless_raw():
+    while True:
+        os.write(1, b"x" * 65536)
+
+
+@task()
+def leave_child(how, file):
+    """Starts a process that outlives the body and writes for ever; returns its pid."""
+    import subprocess
+
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import os, time\nopen(%r, 'w').write(str(os.getpid()))\nwhile True: os.write(1, b'noise' * 100 + b'\\n')" % file],
+        start_new_session=how == "session",
+    )
+    while not os.path.exists(file) or not open(file).read():
+        time.sleep(0.001)
+    return child.pid
+
+
+@task()
+def spawn_children(file):
+    """A sub-process in the group and one in a session of its own, both sleeping, then sleeps itself."""
+    import subprocess
+
+    a = subprocess.Popen(["sleep", "1000"])
+    b = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    with open(file + ".tmp", "w") as out:
+        out.write(f"{os.getpid()} {a.pid} {b.pid}")
+    os.rename(file + ".tmp", file)
+    time.sleep(1000)
+
+
+@workflow()
+def refuse():
+    from coflux import Execution  # noqa: F401
+
+    other = task(name="refused")(lambda: None)
+    other.submit()
+    return "the refusal must raise at the end"
+
+
+@task()
+def at_exit():
+    import atexit
+
+    atexit.register(lambda: print("bye"))
+    print("hi")
+
+
+@task()
+def chained():
+    try:
+        {}["k"]
+    except KeyError as exc:
+        raise RuntimeError("outer") from exc
+
+
+@task()
+def nan():
+    return float("nan")
+
+
+@task()
+def strange():
+    return object()
+
+
+@task()
+def where():
+    return [os.getcwd(), os.listdir(".")]
+
+
+@workflow()
+def threads():
+    import threading
+
+    out = []
+
+    def one(n):
+        out.append(echo(n))
+
+    ts = [threading.Thread(target=one, args=(n,)) for n in range(4)]
+    for t in ts:
+        t.start()
+    for t in ts:
+        t.join()
+    return sorted(out)
+
+
+@workflow()
+def poll():
+    h = sleep.submit(1000)
+    first = h.poll(0.01, "not yet")
+    h.cancel()
+    try:
+        h.result()
+    except Exception as exc:
+        return [first, type(exc).__name__, str(exc)]
