@@ -32,7 +32,8 @@ func TestScripts(t *testing.T) {
 			env.Defer(n.Close)
 			env.Values[key{}] = n
 			// The spec promises that nothing but PATH is needed.
-			env.Vars = []string{"PATH=" + env.Getenv("PATH"), "WORK=" + env.WorkDir, "COFLUX_HOST=" + n.Listener.Addr().String()}
+			env.Vars = []string{"PATH=" + env.Getenv("PATH"), "WORK=" + env.WorkDir, "COFLUX_HOST=" + n.Listener.Addr().String(),
+				"GORACE=atexit_sleep_ms=0"}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
