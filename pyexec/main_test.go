@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if GuardMain() {
 		return
 	}
+	if args := os.Getenv(helperEnv); args != "" {
+		helperMain(args)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -317,7 +317,7 @@ func (p *Pool) startOne(g *guard, seq uint64) {
 
 // pause holds warm starts back for a while after one failed; called with mu held.
 func (p *Pool) pause(err error) {
-	if p.paused || p.state != stateRunning {
+	if p.paused || p.state != stateRunning || errors.Is(err, errGuardGone) {
 		return
 	}
 	p.log.Error("a warm executor could not be started", "error", err)
