@@ -50,6 +50,11 @@ func commands() []command {
 		{name: "sessions list", short: "List the agents that serve the workspace", make: func() options { return &sessionsListOptions{} }},
 		{name: "workspaces list", short: "List the workspaces", make: func() options { return &workspacesListOptions{} }},
 
+		{name: "dev", args: "[--run MODULE TARGET [ARGUMENT...]]", short: "Start a mesh on this machine, for a try or for one run", max: -1,
+			long: devHelp, make: func() options { return &devOptions{} }},
+		{name: "node", args: "[FLAGS OF COFLUX-NODE]", short: "Run a node, as coflux-node does", hidden: true, rawArgs: true,
+			make: func() options { return &nodeOptions{} }},
+
 		{name: "help", args: "[COMMAND]", short: "Explain a command", max: 2, make: func() options { return &helpOptions{} }},
 		{name: "version", short: "Print the version", make: func() options { return &versionOptions{} }},
 	}

@@ -16,9 +16,13 @@ import (
 	"golang.org/x/term"
 
 	"github.com/coflux-mesh/coflux/node/api/client"
+	"github.com/coflux-mesh/coflux/pyexec"
 )
 
 func main() {
+	if pyexec.GuardMain() {
+		return
+	}
 	os.Exit(Main())
 }
 

@@ -12,11 +12,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/coflux-mesh/coflux/node/api/client"
+	"github.com/coflux-mesh/coflux/pyexec"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected outputs in the scripts")
 
 func TestMain(m *testing.M) {
+	if pyexec.GuardMain() {
+		return
+	}
 	testscript.Main(m, map[string]func(){"coflux": main})
 }
 
