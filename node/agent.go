@@ -65,6 +65,7 @@ type agent struct {
 	known      *remembered
 	endedAway  []string // ended while there was no stream
 	idle       chan struct{}
+	gone       chan struct{} // closed when a session was lost while draining
 	lease      lease
 }
 
@@ -82,7 +83,7 @@ type runCache struct {
 }
 
 func newAgent(cfg agentConfig) *agent {
-	a := &agent{agentConfig: cfg, known: newRemembered()}
+	a := &agent{agentConfig: cfg, known: newRemembered(), gone: make(chan struct{})}
 	a.reset()
 	return a
 }
@@ -142,7 +143,8 @@ func (a *agent) Drain(ctx context.Context) {
 	a.mu.Unlock()
 	if connected {
 		select {
-		case <-left:
+		case <-left: // or the leader was quicker to say that the session is gone
+		case <-a.gone:
 		case <-short.Done():
 		}
 	}

@@ -66,6 +66,10 @@ func (a *agent) confirmLocked(sent, fence time.Duration) {
 			if err := a.Runner.Revive(context.Background()); err != nil {
 				a.Logger.Error("cannot run anything", "error", err)
 			}
+			a.mu.Lock()
+			until := a.lease.fenceAt
+			a.mu.Unlock()
+			a.Runner.AliveUntil(int64(until))
 		})
 	}
 }
@@ -97,8 +101,10 @@ func (a *agent) watchFence(ctx context.Context) {
 
 // fenced ends a lost session: everything of it is killed, then a new one begins.
 func (a *agent) fenced(ctx context.Context, reason string) error {
-	a.Logger.Warn("session lost, opening a new one", "session", a.session, "reason", reason)
 	a.mu.Lock()
+	if !a.draining {
+		a.Logger.Warn("session lost", "session", a.session, "reason", reason)
+	}
 	for _, e := range a.executions {
 		e.void = true // nothing that it still says counts
 	}
@@ -110,7 +116,13 @@ func (a *agent) fenced(ctx context.Context, reason string) error {
 		return ctx.Err()
 	}
 	a.mu.Lock()
+	leaving := a.draining
 	a.reset()
 	a.mu.Unlock()
+	if leaving {
+		close(a.gone)
+		<-ctx.Done() // the session was given back: no other one is wanted
+		return ctx.Err()
+	}
 	return a.Runner.Revive(ctx)
 }

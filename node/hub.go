@@ -196,15 +196,7 @@ func (h *hub) terminated(session string, executions []string) {
 		}
 	}
 	h.mu.Unlock()
-	h.kickIfQueued()
-}
-
-// kickIfQueued wakes the loop when something could be placed on a slot that has become free.
-func (h *hub) kickIfQueued() {
-	for range h.l.store.View().Classes() {
-		h.l.kick()
-		return
-	}
+	h.l.kick()
 }
 
 // unwaitLocked forgets what an execution waits for. mu is held.
@@ -249,7 +241,7 @@ func (h *hub) selects(session string, q *Select) {
 		}
 	}
 	h.mu.Unlock()
-	h.kickIfQueued()
+	h.l.kick()
 	h.l.note(session, q)
 }
 

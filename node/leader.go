@@ -204,8 +204,16 @@ func (l *leader) gather(more bool) ([]*pending, bool) {
 
 // nextWork tells whether there is something to decide now, or else when to look again. mu is held.
 func (l *leader) nextWork() (now bool, in time.Duration) {
-	if l.kicked || len(l.waiting) > l.lazy {
+	if len(l.waiting) > l.lazy {
 		return true, 0
+	}
+	view := l.store.View()
+	if l.kicked {
+		// Looked at only here, between turns: what a turn in progress queues is applied by now.
+		l.kicked = false
+		for range view.Classes() {
+			return true, 0
+		}
 	}
 	in = time.Minute
 	if l.lazy > 0 {
@@ -214,7 +222,6 @@ func (l *leader) nextWork() (now bool, in time.Duration) {
 		}
 		in = lazyDelay - (l.clock() - l.lazyAt)
 	}
-	view := l.store.View()
 	if e := view.NextDue(); e != nil {
 		in = min(in, time.Duration(e.ExecuteAfter-l.logTime())*time.Millisecond)
 	}

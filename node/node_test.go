@@ -84,6 +84,9 @@ func submit(t *testing.T, n *Node, module, target string, args ...string) *state
 			return result
 		}
 		if err := view.Changed().WatchCtx(ctx); err != nil {
+			for e := range n.store.View().RunExecutions(id.Run, 0) {
+				t.Logf("%s session=%q result=%v", e.ID(), e.Session, e.Result)
+			}
 			t.Fatalf("run %s has no result: %v", id, err)
 		}
 	}

@@ -71,7 +71,7 @@ func (l *leader) hello(ctx context.Context, s stream) (h *Hello, rest []*Frame, 
 	if !l.hub.attach(h, s, welcome) {
 		return nil, nil, errNotLeading
 	}
-	l.hub.kickIfQueued()
+	l.kick()
 	return h, frames[1:], nil
 }
 
@@ -132,7 +132,7 @@ func (l *leader) ask(session string, s stream, q *Ask) {
 		answer = func(reply scheduler.Reply, err error) {
 			plain(reply, err)
 			l.hub.update(session)
-			l.hub.kickIfQueued()
+			l.kick()
 		}
 	}
 	if err := l.enqueue(r, false, answer); err != nil {

@@ -315,3 +315,43 @@ func TestIDs(t *testing.T) {
 		}
 	}
 }
+
+func TestRowLeavesTheIndexesItNoLongerBelongsTo(t *testing.T) {
+	s := New()
+	e := exec("R1", 1)
+	e.Due, e.ExecuteAfter = false, 50
+	commit(t, s, 1, put(e))
+	places := func() (out []string) {
+		v := s.View()
+		if v.NextDue() != nil {
+			out = append(out, "due")
+		}
+		for range v.Queue(e.Class()) {
+			out = append(out, "queue")
+		}
+		for range v.Assigned("S1") {
+			out = append(out, "session")
+		}
+		for range v.Unfinished("W1") {
+			out = append(out, "open")
+		}
+		return out
+	}
+	for _, stage := range []struct {
+		change func(*Execution)
+		want   []string
+	}{
+		{func(*Execution) {}, []string{"due", "open"}},
+		{func(e *Execution) { e.Due = true }, []string{"queue", "open"}},
+		{func(e *Execution) { e.Session = "S1" }, []string{"session", "open"}},
+		{func(e *Execution) { e.Result = &Result{Type: ResultCancelled} }, nil},
+	} {
+		next := *e
+		stage.change(&next)
+		e = &next
+		commit(t, s, 1, put(e))
+		if diff := cmp.Diff(stage.want, places()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

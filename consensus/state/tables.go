@@ -131,7 +131,10 @@ type indexer struct{ key func(Row) (string, bool) }
 // FromObject implements memdb.SingleIndexer.
 func (i indexer) FromObject(obj any) (bool, []byte, error) {
 	k, ok := i.key(obj.(Row))
-	return ok, []byte(k), nil
+	if !ok {
+		return false, nil, nil // memdb compares the value even so, and would leave the row's old place in the index
+	}
+	return true, []byte(k), nil
 }
 
 // FromArgs implements memdb.Indexer.

@@ -1,0 +1,134 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/journal"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// Backend is what the HTTP room needs of its node. All methods may be called at once from many goroutines and return
+// when ctx ends. An error is an *Error, one of ctx, or anything else, which is answered as internal.
+type Backend interface {
+	// Do has a request decided by whichever node leads. It is tried again, with the same id, until ctx ends. A refusal
+	// is in the reply; the error says that nobody could be asked (NoQuorum, Overloaded).
+	Do(ctx context.Context, r scheduler.Request) (scheduler.Reply, error)
+	// Read gives a view that holds everything answered before the call; with stale the local replica as it is now. The
+	// views of one node never go back in time.
+	Read(ctx context.Context, stale bool) (Reading, error)
+	// Nodes is the mesh as this node sees it.
+	Nodes(ctx context.Context) Nodes
+	// Manifests are the workflows that the live nodes serve in a workspace: module -> name -> definition.
+	Manifests(workspaceID string) map[string]map[string]Workflow
+	// StoreValue makes a value of a JSON text: a small one as it is, a large one as a blob that is stored on return.
+	StoreValue(ctx context.Context, json []byte) (state.Value, error)
+	// Logs asks the journals of all nodes.
+	Logs(ctx context.Context, q journal.Query) (journal.Page, error)
+	// LogsSignal fires when there may be new lines of a run, until the returned function is called.
+	LogsSignal(runID string) (<-chan struct{}, func())
+	// BlobOpen, BlobHas and BlobPut give blob's own errors (ErrNotFound, ErrHashMismatch, ...), wrapped or not.
+	BlobOpen(ctx context.Context, key string) (io.ReadCloser, int64, error)
+	BlobHas(ctx context.Context, key string) (bool, error)
+	BlobPut(ctx context.Context, key string, r io.Reader) error
+	// Trace are the stages of an execution that this node remembers.
+	Trace(execution string) []TraceEvent
+	// Ready tells whether a leader is known and the replica has caught up; if not, why.
+	Ready() (ready bool, reason string)
+	// Project is meant by requests that name none.
+	Project() string
+}
+
+// Reading is a view and how old it may be.
+type Reading struct {
+	View *state.View
+	// StaleFor is the time since the node last heard from a leader, 0 on the leader; meant for stale reads only.
+	StaleFor time.Duration
+}
+
+// Nodes is the document of /api/nodes.
+type Nodes struct {
+	Leader *string `json:"leader"` // node id
+	Quorum bool    `json:"quorum"`
+	Term   uint64  `json:"term"`
+	Index  uint64  `json:"index"`
+	Nodes  []Node  `json:"nodes"`
+}
+
+// Node is one member of the mesh.
+type Node struct {
+	ID      string       `json:"id"`
+	Name    string       `json:"name"`
+	Address string       `json:"address"` // gossip
+	HTTP    string       `json:"http"`
+	Peer    string       `json:"peer"`
+	Role    string       `json:"role"`  // leader | voter | replica | none
+	State   string       `json:"state"` // alive | suspect | gone
+	Version string       `json:"version"`
+	Slots   *int         `json:"slots"`
+	Used    *int         `json:"used"`
+	Modules []NodeModule `json:"modules"`
+	Self    bool         `json:"self"`
+	Since   int64        `json:"since"` // ms
+}
+
+// NodeModule is one module of a node; with an error it may still serve its last good code.
+type NodeModule struct {
+	Name    string  `json:"name"`
+	Targets int     `json:"targets"`
+	Error   *string `json:"error"`
+	Serving bool    `json:"serving"`
+}
+
+// Workflow is the definition of a workflow, as its module declares it.
+type Workflow struct {
+	Parameters  []Parameter
+	WaitFor     []int
+	Cache       *Cache
+	Defer       *Defer
+	Delay       int64 // ms
+	Retries     *Retries
+	Recurrent   bool
+	Timeout     int64 // ms, 0 = none
+	Requires    map[string][]string
+	Memo        bool
+	Instruction string
+}
+
+// Parameter of a workflow; Default is JSON text.
+type Parameter struct {
+	Name       string  `json:"name"`
+	Default    *string `json:"default"`
+	Annotation *string `json:"annotation"`
+}
+
+// Cache configuration; Params is true or a list of indexes.
+type Cache struct {
+	Params    json.RawMessage `json:"params"`
+	MaxAge    *int64          `json:"maxAge"` // ms
+	Namespace *string         `json:"namespace"`
+	Version   *string         `json:"version"`
+}
+
+// Defer configuration; Params is true or a list of indexes.
+type Defer struct {
+	Params json.RawMessage `json:"params"`
+}
+
+// Retries configuration; no Limit = unlimited.
+type Retries struct {
+	Limit      *int  `json:"limit"`
+	BackoffMin int64 `json:"backoffMin"` // ms
+	BackoffMax int64 `json:"backoffMax"` // ms
+}
+
+// TraceEvent says when an execution reached a stage on a node.
+type TraceEvent struct {
+	ExecutionID string `json:"executionId"`
+	Stage       string `json:"stage"`
+	Node        string `json:"node"`
+	At          int64  `json:"at"` // wall clock, ns
+}
