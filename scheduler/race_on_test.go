@@ -1,0 +1,6 @@
+//go:build race
+
+package scheduler_test
+
+// raceEnabled makes the simulator run fewer histories.
+const raceEnabled = true

@@ -1,0 +1,418 @@
+package scheduler_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
+)
+
+// targets that programs call; the workflow is the only one that a user can start.
+var simTargets = []state.DeclaredTarget{
+	{Module: "m", Name: "flow", Type: state.TypeWorkflow},
+	{Module: "m", Name: "a", Type: state.TypeTask},
+	{Module: "n", Name: "b", Type: state.TypeTask},
+}
+
+// simUser submits runs and cancels executions from outside, and repeats what was not answered.
+type simUser struct {
+	*sim
+	n       int
+	submits int
+	waiting bool
+	request scheduler.Request
+}
+
+func (u *simUser) act() {
+	if u.workspace == "" || u.waiting {
+		return
+	}
+	if u.request == nil {
+		switch {
+		case u.calm:
+			return
+		case u.submits < 2 && u.chance(50):
+			u.submits++
+			u.request = u.submission()
+		case u.chance(6):
+			if id := u.oracle.anyExecution(u.rng); id != "" {
+				u.request = &scheduler.Cancel{Workspace: u.workspace, Execution: id}
+			}
+		}
+		if u.request == nil {
+			return
+		}
+	}
+	u.waiting = true
+	u.send(u.request, func(scheduler.Reply) { u.waiting, u.request = false, nil })
+}
+
+func (u *simUser) submission() scheduler.Request {
+	at := u.now
+	if u.chance(10) {
+		at -= int64(u.rng.IntN(1_200_000)) - 600_000
+	}
+	var id ulid.ULID
+	_ = id.SetTime(uint64(at))
+	binary.BigEndian.PutUint64(id[8:], u.rng.Uint64())
+	r := &scheduler.SubmitRun{RequestID: id.String(), Workspace: u.workspace, Module: "m", Target: "flow",
+		Arguments: []state.Value{program(3, u.rng.Uint64())}}
+	if u.chance(20) {
+		r.Delay = int64(u.rng.IntN(300))
+	}
+	if u.chance(20) {
+		r.IdempotencyKey = fmt.Sprint("key", u.rng.IntN(2))
+	}
+	return r
+}
+
+// program encodes what a body does: how deep it may call, and the seed of its choices.
+func program(depth byte, seed uint64) state.Value {
+	return state.Value{Data: binary.BigEndian.AppendUint64([]byte{depth}, seed)}
+}
+
+// simAgent runs bodies for one session after another.
+type simAgent struct {
+	*sim
+	node    string
+	boot    int
+	opens   int
+	session string
+	slots   int
+	targets []state.DeclaredTarget
+	// stream is the term of the leader that it is connected to, 0 for none; reconciled once the session is known there.
+	stream     int
+	generation int // of the stream: replies to an earlier one are lost
+	opening    bool
+	reconciled bool
+	away       int // turns before it tries to connect again
+	// known are the executions that this session ever accepted.
+	known  map[string]bool
+	bodies map[string]*simBody
+	// results that the leader has not acknowledged.
+	results map[string]state.Result
+	posted  map[string]bool // on the present stream
+}
+
+func newSimAgent(s *sim, n int) *simAgent {
+	a := &simAgent{sim: s, node: fmt.Sprint("node", n), boot: 1, slots: 1 + s.rng.IntN(2)}
+	for _, t := range simTargets {
+		if n == 0 || s.chance(60) {
+			a.targets = append(a.targets, t)
+		}
+	}
+	a.fresh()
+	return a
+}
+
+// fresh begins a new session: nothing of the old one is left.
+func (a *simAgent) fresh() {
+	a.disconnect()
+	a.opens++
+	a.session = fmt.Sprintf("%s-s%d", a.node, a.opens)
+	a.known, a.bodies, a.results = map[string]bool{}, map[string]*simBody{}, map[string]state.Result{}
+}
+
+func (a *simAgent) disconnect() {
+	a.stream, a.reconciled, a.opening = 0, false, false
+	a.generation++
+	a.away = a.rng.IntN(3)
+	a.posted = map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(a.bodies)) {
+		a.bodies[id].asking = false
+	}
+}
+
+// fault breaks something at the agent.
+func (a *simAgent) fault() {
+	switch a.rng.IntN(4) {
+	case 0, 1:
+		a.tracef("%s loses its stream", a.node)
+		a.disconnect()
+	case 2: // its lease runs out; frozen, it may not know
+		a.tracef("%s loses its lease", a.node)
+		old := a.session
+		a.disconnect()
+		a.away = 2 + a.rng.IntN(4)
+		if a.chance(70) {
+			a.bodies = map[string]*simBody{}
+		}
+		a.send(&scheduler.LoseSession{Session: old, Reason: "lease"}, nil)
+	case 3:
+		a.tracef("%s starts again", a.node)
+		for _, id := range slices.Sorted(maps.Keys(a.results)) {
+			a.sent = append(a.sent, a.report(id)) // written to the wire just before the end
+		}
+		if a.chance(50) {
+			a.send(&scheduler.LoseSession{Node: a.node, Boot: fmt.Sprint(a.boot), Reason: "guard"}, nil)
+		}
+		a.boot++
+		a.fresh()
+	}
+}
+
+func (a *simAgent) act() {
+	if a.stream == 0 {
+		if a.away > 0 && !a.calm {
+			a.away--
+			return
+		}
+		a.stream = a.term
+	}
+	if !a.reconciled {
+		a.open()
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.bodies)) {
+		if a.calm || a.chance(70) {
+			a.bodies[id].run()
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.results)) {
+		if !a.posted[id] {
+			a.posted[id] = true
+			a.ask(a.report(id), func(scheduler.Reply) { delete(a.results, id) })
+		}
+	}
+}
+
+func (a *simAgent) report(id string) *scheduler.ReportResult {
+	return &scheduler.ReportResult{Session: a.session, Execution: id, Result: a.results[id]}
+}
+
+// ask sends a request whose reply is lost with the stream.
+func (a *simAgent) ask(r scheduler.Request, done func(scheduler.Reply)) {
+	generation := a.generation
+	a.send(r, func(reply scheduler.Reply) {
+		if generation == a.generation {
+			done(reply)
+		}
+	})
+}
+
+// open makes the session known to the leader, then both sides compare what they hold.
+func (a *simAgent) open() {
+	if a.opening {
+		return
+	}
+	a.opening = true
+	a.ask(&scheduler.OpenSession{Session: a.session, Project: "p", Workspace: "w", Node: a.node, NodeName: a.node,
+		Boot: fmt.Sprint(a.boot), Slots: a.slots, Targets: a.targets}, func(r scheduler.Reply) {
+		a.opening = false
+		if r.Err != nil || len(a.known) > 0 && a.view().Session(a.session) == nil {
+			a.fresh()
+			return
+		}
+		a.reconcile()
+	})
+}
+
+func (a *simAgent) reconcile() {
+	a.reconciled = true
+	v := a.view()
+	for _, id := range slices.Sorted(maps.Keys(a.bodies)) {
+		if e := execution(v, id); e.Result != nil || e.Session != a.session {
+			delete(a.bodies, id)
+		}
+	}
+	for _, e := range slices.Collect(v.Assigned(a.session)) {
+		id := e.ID().String()
+		_, running := a.bodies[id]
+		_, ended := a.results[id]
+		switch {
+		case !a.known[id]:
+			a.accept(id)
+		case !running && !ended: // killed by the fence
+			a.results[id] = state.Result{Type: state.ResultAbandoned, Reason: "vanished"}
+		}
+	}
+}
+
+func (a *simAgent) event(e scheduler.Event) {
+	if !a.reconciled || e.Session != a.session {
+		return
+	}
+	if !a.calm && a.chance(3) { // the frame is lost, and with it the stream
+		a.disconnect()
+		return
+	}
+	id := e.Execution.String()
+	switch e.Kind {
+	case scheduler.EventAssigned:
+		a.accept(id)
+	case scheduler.EventAbort:
+		delete(a.bodies, id)
+		delete(a.results, id)
+	case scheduler.EventSessionLost:
+		a.fresh()
+	}
+}
+
+// accept starts the body of an execution, once in the life of the session.
+func (a *simAgent) accept(id string) {
+	if a.known[id] {
+		return
+	}
+	a.known[id] = true
+	a.starts[id]++
+	if a.starts[id] > 1 {
+		a.failf("execution %s has a second body (on %s)", id, a.node)
+	}
+	a.bodies[id] = newSimBody(a, id)
+}
+
+func (a *simAgent) quiet() bool {
+	return a.reconciled && len(a.bodies) == 0 && len(a.results) == 0
+}
+
+// soft is what the leader knows of the agents that are connected to it.
+func (s *sim) soft() scheduler.Soft {
+	soft := scheduler.Soft{Sessions: map[string]scheduler.SoftSession{}}
+	v := s.view()
+	for _, a := range s.agents {
+		if !a.reconciled || a.stream != s.term {
+			continue
+		}
+		row := v.Session(a.session)
+		if row == nil {
+			continue
+		}
+		ss := scheduler.SoftSession{Serves: map[state.Class]bool{}}
+		for _, t := range row.Targets {
+			ss.Serves[state.Class{Workspace: row.Workspace, Module: t.Module, Target: t.Name, Type: t.Type}] = true
+		}
+		for e := range v.Assigned(a.session) {
+			if b := a.bodies[e.ID().String()]; b == nil || !b.blocked {
+				ss.Running++
+			}
+			if e.Tier == state.TierRoot {
+				ss.Roots++
+			}
+		}
+		soft.Sessions[a.session] = ss
+	}
+	return soft
+}
+
+func execution(v *state.View, id string) *state.Execution {
+	parsed, _ := state.ParseExecutionID(id)
+	return v.Execution(parsed)
+}
+
+// simBody is user code: it calls, waits, cancels, raises or returns as its argument says.
+type simBody struct {
+	*simAgent
+	id       string
+	depth    byte
+	rng      *rand.Rand
+	left     int // calls still to make
+	number   int64
+	children []string
+	wait     string // the child that it waits for
+	blocked  bool
+	asking   bool
+	request  scheduler.Request
+	answered func(scheduler.Reply)
+}
+
+func newSimBody(a *simAgent, id string) *simBody {
+	e := execution(a.view(), id)
+	arguments := a.view().Step(e.ID().StepID()).Arguments[0].Data
+	b := &simBody{simAgent: a, id: id, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), 3))}
+	if b.depth > 0 {
+		b.left = b.rng.IntN(3)
+	}
+	return b
+}
+
+// run goes on until the body waits for something or has ended.
+func (b *simBody) run() {
+	for b.bodies[b.id] == b && !b.asking {
+		switch {
+		case b.request != nil:
+			b.asking = true
+			b.ask(b.request, func(r scheduler.Reply) {
+				b.asking, b.request = false, nil
+				b.answered(r)
+			})
+		case b.wait != "":
+			if !b.look() {
+				return
+			}
+		default:
+			b.next()
+		}
+	}
+}
+
+// next chooses what the body does now.
+func (b *simBody) next() {
+	n := b.rng.IntN(100)
+	switch {
+	case b.left > 0 && n < 60:
+		b.left--
+		b.call()
+	case len(b.children) > 0 && n < 75:
+		b.wait = b.children[b.rng.IntN(len(b.children))]
+	case len(b.children) > 0 && n < 80:
+		child := b.children[b.rng.IntN(len(b.children))]
+		b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{child, "Rnone:1:1"}}
+		b.answered = b.orDie
+	case n < 85:
+		b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "ValueError", Message: b.id}})
+	case n < 88:
+		b.end(state.Result{Type: state.ResultTimeout})
+	case b.left == 0:
+		b.end(state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte(b.id)}})
+	}
+}
+
+func (b *simBody) call() {
+	b.number++
+	t := simTargets[1+b.rng.IntN(len(simTargets)-1)]
+	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
+		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}}
+	if b.rng.IntN(6) == 0 {
+		r.Delay = int64(b.rng.IntN(200))
+	}
+	b.request = r
+	b.answered = func(reply scheduler.Reply) {
+		b.orDie(reply)
+		b.children = append(b.children, reply.Answer.ExecutionID)
+	}
+}
+
+// orDie: a refusal means that the execution is over for the mesh; the agent kills it.
+func (b *simBody) orDie(r scheduler.Reply) {
+	if r.Err != nil {
+		delete(b.bodies, b.id)
+	}
+}
+
+// look reads the outcome of what the body waits for; false while there is none.
+func (b *simBody) look() bool {
+	id, _ := state.ParseExecutionID(b.wait)
+	r := scheduler.Outcome(b.view(), id)
+	b.blocked = r == nil
+	if r == nil {
+		return false
+	}
+	if got := resultText(r); got != b.oracle.execs[b.wait].result {
+		b.failf("%s waited for %s and saw %s, recorded is %s", b.id, b.wait, got, b.oracle.execs[b.wait].result)
+	}
+	if r.Type == state.ResultValue && string(r.Value.Data) != b.wait {
+		b.failf("%s waited for %s and was given the value of %s", b.id, b.wait, r.Value.Data)
+	}
+	b.wait = ""
+	return true
+}
+
+func (b *simBody) end(r state.Result) {
+	delete(b.bodies, b.id)
+	b.results[b.id] = r
+}

@@ -1,0 +1,165 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// compare holds the tables against the books.
+func (o *oracle) compare(t *turn, v *state.View) error {
+	found := 0
+	for run := range o.runs {
+		r := v.Run(run)
+		if r == nil || r.Steps != o.runs[run] {
+			return fmt.Errorf("run %s was answered and is %+v", run, r)
+		}
+		for e := range v.RunExecutions(run, 0) {
+			found++
+			if err := o.execution(t, v, e); err != nil {
+				return fmt.Errorf("execution %s: %w", e.ID(), err)
+			}
+		}
+	}
+	if found != len(o.execs) {
+		return fmt.Errorf("%d executions, want %d", found, len(o.execs))
+	}
+	return nil
+}
+
+// execution checks one row and takes over what may have changed by itself.
+func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
+	want := o.execs[e.ID().String()]
+	if want == nil {
+		return errors.New("nobody asked for it")
+	}
+	step := v.Step(e.ID().StepID())
+	parent := ""
+	if want.parent != nil {
+		parent = want.parent.id
+	}
+	if step == nil || step.Parent != parent || step.Request != want.number {
+		return fmt.Errorf("its step is %+v, want the cause (%s, %d)", step, parent, want.number)
+	}
+	if err := o.assigned(t, want, e); err != nil {
+		return err
+	}
+	return o.result(t, want, e)
+}
+
+func (o *oracle) assigned(t *turn, want *oracleExec, e *state.Execution) error {
+	if e.Session == want.session {
+		return nil
+	}
+	_, ready := t.soft.Sessions[e.Session]
+	switch {
+	case want.session != "":
+		return fmt.Errorf("given to %s, was with %s already", e.Session, want.session)
+	case want.doomed || want.result != "" || e.Result != nil:
+		return fmt.Errorf("given to %s although it is over", e.Session)
+	case want.due > t.now:
+		return fmt.Errorf("given away at %d, due at %d", t.now, want.due)
+	case !ready || o.sessions[e.Session].lost:
+		return fmt.Errorf("given to session %s, which is not ready", e.Session)
+	case !hasEvent(t.out, scheduler.EventAssigned, e.Session, e.ID()):
+		return fmt.Errorf("given to session %s, which is not told", e.Session)
+	}
+	want.session = e.Session
+	return nil
+}
+
+func (o *oracle) result(t *turn, want *oracleExec, e *state.Execution) error {
+	if e.Result == nil {
+		if want.result != "" {
+			return fmt.Errorf("has no result, want %s", want.result)
+		}
+		return nil
+	}
+	got := resultText(e.Result)
+	if got == want.result {
+		return nil
+	}
+	switch {
+	case want.result != "":
+		return fmt.Errorf("result is %s, want %s for ever", got, want.result)
+	case want.doomed && got == "cancelled":
+	case want.forsaken && !want.doomed && got == "abandoned":
+	default:
+		return fmt.Errorf("result is %s, which nobody reported (doomed %v, forsaken %v)", got, want.doomed, want.forsaken)
+	}
+	if !hasEvent(t.out, scheduler.EventFinished, "", e.ID()) {
+		return errors.New("has ended and nobody is told")
+	}
+	if e.Session != "" && !hasEvent(t.out, scheduler.EventAbort, e.Session, e.ID()) {
+		return errors.New("has ended and its process lives on")
+	}
+	want.result = got
+	return nil
+}
+
+// placement checks what Step gave away, and what it did not.
+func (o *oracle) placement(t *turn, v *state.View) error {
+	given := map[string]int{}
+	rootGiven := map[string]bool{}
+	for _, ev := range t.out.Events {
+		if ev.Kind == scheduler.EventAssigned {
+			given[ev.Session]++
+			e := v.Execution(ev.Execution)
+			rootGiven[ev.Session] = rootGiven[ev.Session] || e.Tier == state.TierRoot
+			if !t.soft.Sessions[ev.Session].Serves[e.Class()] {
+				return fmt.Errorf("session %s does not serve %s", ev.Session, ev.Execution)
+			}
+		}
+	}
+	for id, soft := range t.soft.Sessions {
+		s := v.Session(id)
+		if s == nil || s.State != state.SessionOpen {
+			continue
+		}
+		if given[id] > 0 && soft.Running+given[id] > s.Slots {
+			return fmt.Errorf("session %s has %d slots, %d running and was given %d", id, s.Slots, soft.Running, given[id])
+		}
+		if t.out.More {
+			continue
+		}
+		for e := range v.Unfinished(s.Workspace) {
+			if !e.Queued() || !soft.Serves[e.Class()] || o.execs[e.ID().String()].doomed {
+				continue
+			}
+			if soft.Running+given[id] < s.Slots {
+				return fmt.Errorf("%s waits although session %s has a free slot", e.ID(), id)
+			}
+			if e.Tier == state.TierChild && rootGiven[id] {
+				return fmt.Errorf("%s waits although session %s was given a new root", e.ID(), id)
+			}
+		}
+	}
+	return nil
+}
+
+// final checks what must be so when everything has come to rest.
+func (o *oracle) final(v *state.View) error {
+	for s := range v.Sessions() {
+		if s.State == state.SessionLost {
+			return fmt.Errorf("session %s is lost and still there", s.ID)
+		}
+		for e := range v.Assigned(s.ID) {
+			return fmt.Errorf("session %s still holds %s", s.ID, e.ID())
+		}
+	}
+	for c := range v.Classes() {
+		return fmt.Errorf("something is queued in %v", c)
+	}
+	return nil
+}
+
+func hasEvent(out scheduler.Output, kind scheduler.EventKind, session string, id state.ExecutionID) bool {
+	for _, e := range out.Events {
+		if e.Kind == kind && e.Session == session && e.Execution == id {
+			return true
+		}
+	}
+	return false
+}

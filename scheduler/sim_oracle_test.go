@@ -1,0 +1,302 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
+)
+
+// oracle keeps its own books of what was answered and says what must follow from it. It knows nothing of sweeps,
+// queues or indexes: a cancellation or a loss is in force at once.
+type oracle struct {
+	execs    map[string]*oracleExec
+	order    []string // ids of executions as they were made
+	sessions map[string]*oracleSession
+	byULID   map[string]string // request -> run
+	byKey    map[string]oracleKey
+	runs     map[string]int // run -> steps
+	index    uint64
+	time     int64
+}
+
+type oracleKey struct {
+	run     string
+	expires int64
+}
+
+type oracleSession struct {
+	node, boot string
+	lost       bool
+}
+
+type oracleExec struct {
+	id       string
+	number   int64 // of the request
+	parent   *oracleExec
+	children []*oracleExec
+	due      int64
+	session  string
+	result   string
+	doomed   bool // under a cancellation
+	forsaken bool // its session was lost
+}
+
+func newOracle() *oracle {
+	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, byULID: map[string]string{},
+		byKey: map[string]oracleKey{}, runs: map[string]int{}}
+}
+
+// resultText is a result in a form that can be compared.
+func resultText(r *state.Result) string {
+	text := r.Type.String()
+	if r.Value != nil {
+		text += " " + string(r.Value.Data)
+	}
+	if r.Error != nil {
+		text += " " + r.Error.Message
+	}
+	return text
+}
+
+// check follows one committed turn.
+func (o *oracle) check(t *turn, v *state.View) error {
+	if v.Index() != o.index+1 || v.Time() < o.time {
+		return fmt.Errorf("index %d after %d, time %d after %d", v.Index(), o.index, v.Time(), o.time)
+	}
+	o.index, o.time = v.Index(), v.Time()
+	for i, reply := range t.out.Replies {
+		r := t.batch[i].request
+		if err := o.request(r, reply, t.now); err != nil {
+			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
+		}
+	}
+	return errors.Join(o.compare(t, v), o.placement(t, v))
+}
+
+func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) error {
+	switch r := r.(type) {
+	case *scheduler.SubmitRun:
+		return o.submitRun(r, reply, now)
+	case *scheduler.SubmitStep:
+		return o.submitStep(r, reply, now)
+	case *scheduler.ReportResult:
+		return o.report(r, reply)
+	case *scheduler.Cancel:
+		e := o.execs[r.Execution]
+		if (e == nil) != (reply.Err != nil) {
+			return errors.New("a cancel is refused if, and only if, the execution is not known")
+		}
+		o.cancel(e)
+	case *scheduler.CancelHandles:
+		return o.cancelHandles(r, reply)
+	case *scheduler.OpenSession:
+		return o.open(r, reply)
+	case *scheduler.LoseSession:
+		for id, s := range o.sessions {
+			if id == r.Session || s.node == r.Node && s.boot == r.Boot {
+				o.lose(id)
+			}
+		}
+	}
+	return nil
+}
+
+func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now int64) error {
+	id, _ := ulid.ParseStrict(r.RequestID)
+	age := now - int64(id.Time())
+	expired := age >= scheduler.RequestWindow || age < -scheduler.RequestWindow
+	known := o.byULID[r.RequestID]
+	if reply.Err != nil {
+		if reply.Err.Code == scheduler.CodeExpired && expired {
+			return nil
+		}
+		return errors.New("a good submission was refused")
+	}
+	run := reply.Answer.RunID
+	if k := o.byKey[r.IdempotencyKey]; known == "" && r.IdempotencyKey != "" && k.expires > now {
+		known = k.run
+	}
+	if known != "" {
+		if run != known {
+			return fmt.Errorf("the same request made run %s before", known)
+		}
+		return nil
+	}
+	if expired {
+		return errors.New("an expired request was executed")
+	}
+	if _, taken := o.runs[run]; taken {
+		return errors.New("another request made that run")
+	}
+	o.runs[run] = 0
+	o.byULID[r.RequestID] = run
+	if r.IdempotencyKey != "" {
+		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
+	}
+	return o.add(&oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay}, run)
+}
+
+func (o *oracle) add(e *oracleExec, run string) error {
+	o.runs[run]++
+	if want := fmt.Sprintf("%s:%d:1", run, o.runs[run]); e.id != want {
+		return fmt.Errorf("the new execution is %s, want %s", e.id, want)
+	}
+	o.execs[e.id] = e
+	o.order = append(o.order, e.id)
+	return nil
+}
+
+// speaks tells whether a session may still change an execution, or which refusal it must get.
+func (o *oracle) speaks(session, id string) (e *oracleExec, code string) {
+	e = o.execs[id]
+	s := o.sessions[session]
+	switch {
+	case s == nil || s.lost || e == nil || e.session != session:
+		return nil, scheduler.CodeFenced
+	case e.result != "":
+		return e, scheduler.CodeFenced
+	case e.doomed:
+		// The sweep may have come by or not.
+		return e, scheduler.CodeCancelled
+	}
+	return e, ""
+}
+
+func refusedAs(reply scheduler.Reply, code string) error {
+	got := ""
+	if reply.Err != nil {
+		got = reply.Err.Code
+	}
+	if got != code {
+		return fmt.Errorf("refusal is %q, want %q", got, code)
+	}
+	return nil
+}
+
+func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now int64) error {
+	parent, code := o.speaks(r.Session, r.Parent)
+	if parent != nil {
+		for _, c := range parent.children {
+			if c.number == r.Number {
+				if reply.Err != nil || reply.Answer.ExecutionID != c.id {
+					return fmt.Errorf("the same request made %s before", c.id)
+				}
+				return nil
+			}
+		}
+	}
+	if err := refusedAs(reply, code); err != nil || code != "" {
+		return err
+	}
+	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay}
+	parent.children = append(parent.children, child)
+	return o.add(child, reply.Answer.RunID)
+}
+
+func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply) error {
+	e, code := o.speaks(r.Session, r.Execution)
+	if e == nil {
+		return refusedAs(reply, code)
+	}
+	if reply.Err != nil {
+		return errors.New("a session that may speak was refused")
+	}
+	switch {
+	case e.result != "":
+	case e.doomed:
+		e.result = "cancelled"
+	default:
+		e.result = resultText(&r.Result)
+		if r.Result.Type == state.ResultTimeout {
+			e.doomBelow()
+		}
+	}
+	return nil
+}
+
+func (o *oracle) cancelHandles(r *scheduler.CancelHandles, reply scheduler.Reply) error {
+	_, code := o.speaks(r.Session, r.Execution)
+	if err := refusedAs(reply, code); err != nil || code != "" {
+		return err
+	}
+	for _, h := range r.Handles {
+		o.cancel(o.execs[h])
+	}
+	return nil
+}
+
+func (o *oracle) cancel(e *oracleExec) {
+	if e == nil {
+		return
+	}
+	if e.result == "" {
+		e.result = "cancelled"
+	}
+	e.doomBelow()
+}
+
+func (e *oracleExec) doomBelow() {
+	for _, c := range e.children {
+		c.doomed = c.doomed || c.result == ""
+		c.doomBelow()
+	}
+}
+
+func (o *oracle) open(r *scheduler.OpenSession, reply scheduler.Reply) error {
+	s := o.sessions[r.Session]
+	newer := false
+	for _, other := range o.sessions {
+		newer = newer || other.node == r.Node && other.boot > r.Boot
+	}
+	if reply.Err != nil {
+		if s != nil && s.lost || newer {
+			return nil
+		}
+		return errors.New("a good session was refused")
+	}
+	if s != nil && !s.lost {
+		return nil
+	}
+	for id, other := range o.sessions {
+		if other.node == r.Node {
+			if id != r.Session && !other.lost && other.boot > r.Boot {
+				return errors.New("an older start of the node displaced a newer one")
+			}
+			o.lose(id)
+		}
+	}
+	o.sessions[r.Session] = &oracleSession{node: r.Node, boot: r.Boot}
+	return nil
+}
+
+func (o *oracle) lose(session string) {
+	o.sessions[session].lost = true
+	for _, e := range o.execs {
+		if e.session == session && e.result == "" {
+			e.forsaken = true
+		}
+	}
+}
+
+func (o *oracle) anyExecution(rng *rand.Rand) string {
+	if len(o.order) == 0 {
+		return ""
+	}
+	return o.order[rng.IntN(len(o.order))]
+}
+
+// unfinished names what has no result.
+func (o *oracle) unfinished() string {
+	var out []string
+	for _, id := range o.order {
+		if o.execs[id].result == "" {
+			out = append(out, id)
+		}
+	}
+	return strings.Join(out, " ")
+}
