@@ -335,3 +335,50 @@ func TestDamagedSnapshotIsNamed(t *testing.T) {
 	_, err = openDisk(t, path, small)
 	isDamage(t, err)
 }
+
+// bbolt silently goes back by one commit where its newer meta is damaged.
+func TestFlippedMetaIsNoticed(t *testing.T) {
+	t.Parallel()
+	path := written(t, 10)
+	file := filepath.Join(path, "raft", "log.db")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for meta := range 2 {
+		raw := bytes.Clone(good)
+		raw[meta*os.Getpagesize()+boltHeader+20] ^= 1
+		if err := os.WriteFile(file, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := openDisk(t, path, nil)
+		isDamage(t, err)
+	}
+}
+
+// A page that has forgotten its last entry looks like the page before that entry came.
+func TestForgottenEntryIsNoticed(t *testing.T) {
+	t.Parallel()
+	path := written(t, 100)
+	file := filepath.Join(path, "raft", "log.db")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgot := 0
+	for at := 2 * os.Getpagesize(); at < len(raw); at += os.Getpagesize() {
+		p := raw[at : at+os.Getpagesize()]
+		if n := little.Uint16(p[10:]); little.Uint16(p[8:]) == boltLeaf && n > 1 && bytes.Contains(p, []byte("entry-0099")) {
+			little.PutUint16(p[10:], n-1)
+			forgot++
+		}
+	}
+	if forgot == 0 {
+		t.Fatal("the page was not found")
+	}
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = openDisk(t, path, nil)
+	isDamage(t, err)
+}

@@ -68,12 +68,15 @@ func (h *Host) createTogether() {
 		case <-h.ctx.Done():
 			return
 		}
-		if h.HasState() || h.seesState() {
+		if h.HasState() {
 			return
 		}
 		if p := h.cfg.Dir.current().Promise; p.Owner != "" && p.Owner != h.id {
 			h.freeFrom(p)
 			continue
+		}
+		if h.seesState() {
+			return
 		}
 		now := h.waiting()
 		if len(now) >= h.cfg.BootstrapExpect && now[0] == h.id && slices.Equal(now, before) {

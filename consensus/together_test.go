@@ -230,3 +230,96 @@ func TestSwappedAddressesHarmNothing(t *testing.T) {
 		eventually(t, "all nodes are level", time.Minute, func() bool { return others[0].machine.Index() == 2 && others[1].machine.Index() == 2 })
 	})
 }
+
+// Two candidates that do not see each other collect a promise each. Neither creates a cluster; when they see each other
+// the lower one does, with the help of those who had promised to the higher one.
+func TestRivalCandidatesBecomeOneCluster(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t)
+		c.tune = func(_ string, cfg *Config) { cfg.BootstrapExpect = 3 }
+		defer c.stop()
+		apart := func(yes bool) {
+			c.mu.Lock()
+			c.hidden[[2]string{"n0", "n1"}], c.hidden[[2]string{"n1", "n0"}] = yes, yes
+			c.mu.Unlock()
+			c.net.CutBoth("n0", "n3", yes)
+			c.net.CutBoth("n1", "n2", yes)
+		}
+		apart(true)
+		for i := range 4 {
+			c.add(fmt.Sprint("n", i)).start()
+		}
+		time.Sleep(30 * time.Second)
+		if got := c.clusters(); len(got) != 0 {
+			t.Fatalf("clusters %v", got)
+		}
+		if a, b := c.nodes[2].dir.current().Promise.Owner, c.nodes[3].dir.current().Promise.Owner; a != "n0" || b != "n1" {
+			t.Fatalf("the promises went to %q and %q: the test shows nothing", a, b)
+		}
+		apart(false)
+		eventually(t, "one cluster of four", time.Minute, func() bool {
+			got := c.clusters()
+			return len(got) == 1 && got[c.nodes[0].host.ClusterID()] == 4
+		})
+	})
+}
+
+// A candidate that gave its cluster up while the last promise was on its way does not create it.
+func TestGivenUpClusterIsNotCreated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t)
+		c.tune = func(_ string, cfg *Config) { cfg.BootstrapExpect = 3 }
+		defer c.stop()
+		for i := 1; i < 4; i++ { // nobody sees anybody: the procedure is driven by hand
+			for _, other := range []string{"n1", "n2", "n3"} {
+				c.hidden[[2]string{fmt.Sprint("n", i), other}] = true
+			}
+		}
+		for i := 1; i < 4; i++ {
+			c.add(fmt.Sprint("n", i)).start()
+		}
+		n1 := c.nodes[0]
+		c.net.Cut("n3", "n1", true)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			n1.host.tryCreate([]string{"n2", "n3"})
+		}()
+		synctest.Wait()
+		asker := newAsker("n0", c.net.Host("n0"), c.lookup)
+		defer asker.stop()
+		a, err := asker.ask(t.Context(), "n1", question{Kind: askPromise, Cluster: "C0", Expect: 3})
+		if err != nil || !a.Yes {
+			t.Fatalf("the lower candidate is refused: %+v, %v", a, err)
+		}
+		c.net.Cut("n3", "n1", false)
+		<-done
+		if owner := c.nodes[2].dir.current().Promise.Owner; owner != "n1" {
+			t.Fatalf("the last promise went to %q: the test shows nothing", owner)
+		}
+		if got := c.clusters(); len(got) != 0 {
+			t.Fatalf("clusters %v", got)
+		}
+	})
+}
+
+func TestAllPromisesAreNeeded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t)
+		c.tune = func(_ string, cfg *Config) { cfg.BootstrapExpect = 3 }
+		defer c.stop()
+		c.net.CutBoth("n0", "n2", true) // seen through gossip, not reached
+		for i := range 3 {
+			c.add(fmt.Sprint("n", i)).start()
+		}
+		time.Sleep(30 * time.Second)
+		if got := c.clusters(); len(got) != 0 {
+			t.Fatalf("clusters %v with two promises of three", got)
+		}
+		c.net.CutBoth("n0", "n2", false)
+		eventually(t, "the cluster", 30*time.Second, func() bool { return c.voterCount() == 3 })
+	})
+}
