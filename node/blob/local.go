@@ -127,22 +127,23 @@ func (l *Local) temp() (string, *os.File, error) {
 	return name, f, nil
 }
 
-// makeDir makes a directory whose name survives a power cut.
+// makeDir makes a directory of which every name survives a power cut. The
+// first use in this process settles a name: another may have left it unsettled.
 func (l *Local) makeDir(dir string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known[dir] {
-		return nil
-	}
-	if err := l.root.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for d := filepath.Dir(dir); d != "."; d = filepath.Dir(d) {
-		if err := syncDir(l.root, d); err != nil {
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if l.known[d] {
+			continue
+		}
+		if err := l.root.MkdirAll(d, 0o700); err != nil {
 			return err
 		}
+		if err := syncDir(l.root, filepath.Dir(d)); err != nil {
+			return err
+		}
+		l.known[d] = true
 	}
-	l.known[dir] = true
 	return nil
 }
 

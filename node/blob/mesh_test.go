@@ -23,6 +23,7 @@ var (
 	errHang = errors.New("does not answer")
 	errGone = errors.New("gone")
 	errEvil = errors.New("gives wrong bytes")
+	errSlow = errors.New("gives a byte every two seconds")
 )
 
 // fakeMesh is a set of local stores whose nodes can be made to fail.
@@ -88,7 +89,7 @@ func (m *fakeMesh) reach(ctx context.Context, node string) (*Local, error) {
 	case fault == errHang:
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case fault != nil && fault != errEvil:
+	case fault != nil && fault != errEvil && fault != errSlow:
 		return nil, fault
 	}
 	return m.stores[node], nil
@@ -110,7 +111,7 @@ func (m *fakeMesh) Put(ctx context.Context, node, key string, open func() (io.Re
 func (m *fakeMesh) Get(ctx context.Context, node, key string) (io.ReadCloser, error) {
 	m.mu.Lock()
 	m.gets++
-	evil := m.fault[node] == errEvil
+	evil, slow := m.fault[node] == errEvil, m.fault[node] == errSlow
 	m.mu.Unlock()
 	l, err := m.reach(ctx, node)
 	if err != nil {
@@ -120,7 +121,39 @@ func (m *fakeMesh) Get(ctx context.Context, node, key string) (io.ReadCloser, er
 	if evil && err == nil {
 		return io.NopCloser(io.MultiReader(strings.NewReader("!"), r)), nil
 	}
+	if slow && err == nil {
+		return trickle{ctx, r}, nil
+	}
 	return r, err
+}
+
+type trickle struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+func (r trickle) Read(b []byte) (int, error) {
+	if !pause(r.ctx, 2*time.Second) {
+		return 0, r.ctx.Err()
+	}
+	return r.ReadCloser.Read(b[:min(1, len(b))])
+}
+
+// TestTransferThatMovesIsNotCutOff, however long it takes.
+func TestTransferThatMovesIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, 2)
+	content := []byte("more than half a minute")
+	key := KeyOf(content)
+	must(t, m.stores["n1"].PutKey(t.Context(), key, bytes.NewReader(content)))
+	m.set("n1", errSlow)
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		got, err := Content(t.Context(), m.store("n0"), key, 100)
+		if took := time.Since(begin); err != nil || !bytes.Equal(got, content) || took < fetchFor {
+			t.Errorf("%q %v after %s", got, err, took)
+		}
+	})
 }
 
 func TestCopiesAreOnTheHolders(t *testing.T) {

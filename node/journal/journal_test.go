@@ -192,6 +192,8 @@ func TestCapDropsTheOldest(t *testing.T) {
 	const limit = 256 << 10
 	j := open(t, t.TempDir(), Options{MaxBytes: limit})
 	n := 0
+	must(t, j.Append(line("early", "e", 0, "in a shard that is written no more")))
+	must(t, j.Flush())
 	for range 300 {
 		for range 10 {
 			must(t, j.Append(line("run", "e", int64(n), fmt.Sprint(n, strings.Repeat(".", 200))), line(fmt.Sprint("r", n%50), "e", 0, "noise")))
@@ -201,6 +203,12 @@ func TestCapDropsTheOldest(t *testing.T) {
 		if s := j.Stats(); s.Bytes > limit {
 			t.Fatalf("%d bytes above the cap of %d", s.Bytes, limit)
 		}
+	}
+	if shardOf("early") == shardOf("run") {
+		t.Fatal("the test needs two shards")
+	}
+	if got := readAll(t, j, Query{RunID: "early"}); len(got) != 0 {
+		t.Errorf("the oldest entry was kept: %v", texts(got))
 	}
 	got := readAll(t, j, Query{RunID: "run"})
 	if len(got) == 0 || len(got) >= n || got[len(got)-1].Timestamp != int64(n-1) {
