@@ -1,6 +1,7 @@
 package pyexec
 
 import (
+	"context"
 	"os"
 	"slices"
 	"testing"
@@ -10,6 +11,9 @@ import (
 // BenchmarkWarm is the latency of a no-op on an executor that is ready: from Run to the result.
 func BenchmarkWarm(b *testing.B) {
 	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	if _, err := e.pool.Discover(context.Background()); err != nil {
+		b.Fatal(err)
+	}
 	var took []time.Duration
 	for b.Loop() {
 		e.settled(4)
@@ -18,6 +22,22 @@ func BenchmarkWarm(b *testing.B) {
 		<-h.got
 		took = append(took, time.Since(begin))
 		h.wait(b)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkHello is a workflow that calls one task, one after the other without a pause: refilling competes with it.
+func BenchmarkHello(b *testing.B) {
+	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	var took []time.Duration
+	e.settled(4)
+	for b.Loop() {
+		begin := time.Now()
+		h := e.start(Job{Target: "hello", Arguments: values(b, "Joe")})
+		<-h.got
+		took = append(took, time.Since(begin))
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")

@@ -82,6 +82,9 @@ func findPython(cfg Config) (*python, error) {
 		if sdkDir, err = unpackSDK(cfg.Scratch); err != nil {
 			return nil, err
 		}
+		if err := compileSDK(sdkDir, found); err != nil {
+			return nil, err
+		}
 		package_ = "embedded"
 	case !found.Ours:
 		py.foreign = true

@@ -6,10 +6,32 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/coflux-mesh/coflux/pyexec/sdk"
 )
+
+// compileScript compiles the package ahead: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process
+// would otherwise do it again.
+const compileScript = `import compileall, sys
+sys.exit(not compileall.compile_dir(sys.argv[1], quiet=2))`
+
+// compileSDK does it once per interpreter version.
+func compileSDK(dir string, p probe) error {
+	marker := filepath.Join(dir, "compiled-"+p.version())
+	if _, err := os.Stat(marker); err == nil {
+		return nil
+	}
+	cmd := exec.Command(p.Executable, "-S", "-c", compileScript, filepath.Join(dir, "coflux"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("the embedded Python package cannot be compiled: %w: %s", err, lastLine(string(out)))
+	}
+	if err := os.WriteFile(marker, nil, 0o600); err != nil {
+		return fmt.Errorf("the embedded Python package cannot be compiled: %w", err)
+	}
+	return nil
+}
 
 // unpackSDK puts the embedded package into the scratch directory, under a name made of its content, and returns the
 // directory for the search path. It appears in one step, so that nodes may share a scratch directory.

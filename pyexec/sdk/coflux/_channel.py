@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import threading
+from _thread import allocate_lock  # threading would cost every process a millisecond
 
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
-_ascii_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False)
-
-
-def to_json(value: object) -> bytes:
-    """Compact JSON text; lone surrogates are escaped because UTF-8 has no place for them."""
-    try:
-        return _encoder.encode(value).encode()
-    except UnicodeEncodeError:
-        return _ascii_encoder.encode(value).encode()
+from coflux import _json
 
 
 class RequestFailed(Exception):
@@ -29,15 +19,17 @@ class RequestFailed(Exception):
 class Channel:
     """Sends whole lines and matches replies by id; any thread may use it.
 
-    A sender holds _write for one line. Of the threads that wait for replies one reads, the others wait for it.
+    A sender holds _write for one line. Of the threads that wait for replies one reads and wakes the others after each
+    line; _state guards what they share.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._in = os.fdopen(read_fd, "rb", 65536)
         self._out = write_fd
-        self._write = threading.Lock()
-        self._turn = threading.Condition()
+        self._write = allocate_lock()
+        self._state = allocate_lock()
         self._reading = False
+        self._sleepers: list = []
         self._replies: dict[int, dict] = {}
         self._last = 0
         self.pid = os.getpid()
@@ -75,22 +67,19 @@ class Channel:
     def wait(self, number: int) -> object:
         """The result of the request; replies to others that arrive meanwhile are kept."""
         while True:
-            with self._turn:
-                while number not in self._replies and self._reading:
-                    self._turn.wait()
+            sleeper = None
+            with self._state:
                 if number in self._replies:
                     reply = self._replies.pop(number)
                     break
+                if self._reading:
+                    sleeper = allocate_lock()
+                    sleeper.acquire()
+                    self._sleepers.append(sleeper)
                 self._reading = True
-            line = b""
-            try:
-                line = self._in.readline()
-            finally:
-                with self._turn:
-                    self._reading = False
-                    self._keep(line)
-                    self._turn.notify_all()
-            if not line:
+            if sleeper is not None:
+                sleeper.acquire()
+            elif not self._read():
                 raise RuntimeError("Connection closed while waiting for response")
         if reply.get("error"):
             raise RequestFailed(reply["error"].get("code", "error"), reply["error"].get("message", ""))
@@ -99,21 +88,32 @@ class Channel:
     def command(self) -> dict | None:
         """The next line as an object; None at the end of the stream."""
         line = self._in.readline()
-        return json.loads(line) if line else None
+        return _json.loads(line) if line else None
 
-    def _keep(self, line: bytes) -> None:
-        if line:
-            reply = json.loads(line)
-            if "id" not in reply:
-                raise RuntimeError("Unexpected message while waiting for response")
-            self._replies[reply["id"]] = reply
+    def _read(self) -> bool:
+        """Takes one reply in; False at the end of the stream."""
+        line = b""
+        try:
+            line = self._in.readline()
+        finally:
+            with self._state:
+                self._reading = False
+                sleepers, self._sleepers = self._sleepers, []
+                if line:
+                    reply = _json.loads(line)
+                    self._replies[reply.get("id")] = reply
+                for sleeper in sleepers:
+                    sleeper.release()
+        if line and "id" not in reply:
+            raise RuntimeError("Unexpected message while waiting for response")
+        return bool(line)
 
     def _send(self, message: dict) -> None:
         with self._write:
             self._write_line(message)
 
     def _write_line(self, message: dict) -> None:
-        data = to_json(message) + b"\n"
+        data = _json.dumps(message) + b"\n"
         written = os.write(self._out, data)
         while written < len(data):
             written += os.write(self._out, data[written : written + 1048576])

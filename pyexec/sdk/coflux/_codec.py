@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
-from coflux._channel import to_json
+from coflux import _json
 
 # A payload above this goes into a file.
 INLINE_LIMIT = 65536
@@ -19,7 +18,7 @@ def serialize(value: object, directory: str) -> dict:
     references: list[list] = []
     try:
         encoded = encode(value, references)
-        text = to_json(encoded)
+        text = _json.dumps(encoded)
     except RecursionError:
         raise ValueError("the value contains itself or is nested too deeply to be passed") from None
     except ValueError as exc:
@@ -45,7 +44,7 @@ def deserialize(value: dict | None) -> object:
     if kind == "inline":
         return decode(value.get("value"), references)
     with open(value["path"], "rb") as file:
-        return decode(json.loads(file.read()), references)
+        return decode(_json.loads(file.read()), references)
 
 
 def encode(value: object, references: list[list]) -> object:

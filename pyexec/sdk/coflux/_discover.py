@@ -90,7 +90,7 @@ def describe_target(module: str, target: _target.Target) -> dict:
         "module": module,
         "name": target.name,
         "type": target.kind,
-        "parameters": [_parameter(parameter) for parameter in inspect.signature(target.fn).parameters.values()],
+        "parameters": [_parameter(parameter) for parameter in _signature(target.fn).parameters.values()],
     }
     if target.delay_ms:
         described["delay"] = target.delay_ms
@@ -100,6 +100,15 @@ def describe_target(module: str, target: _target.Target) -> dict:
     if text:
         described["instruction"] = text[:5000]
     return described
+
+
+def _signature(fn) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # As they are written: evaluating annotations that name something unknown would raise.
+        return inspect.signature(fn, annotation_format=annotationlib.Format.STRING)
+    return inspect.signature(fn)
 
 
 def _parameter(parameter: inspect.Parameter) -> dict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-import threading
+from _thread import RLock
 
 from coflux._context import Context
 
@@ -21,7 +21,7 @@ class Output(io.TextIOBase):
         self._context = context
         self._level = level
         self._real = real
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._rest = ""
 
     encoding = "utf-8"

@@ -10,11 +10,15 @@ everything else as usual. File names, and so __file__ and tracebacks, stay those
 
 from __future__ import annotations
 
-import importlib.machinery
-import json
 import marshal
 import os
 import sys
+
+# What importlib.machinery re-exports; importing that would cost every process half a millisecond.
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import PathFinder, SourceFileLoader
+
+from coflux import _json
 
 _VERSION = f"{sys.implementation.cache_tag} {sys.hexversion:x}"
 
@@ -30,8 +34,8 @@ class Recorder:
         self.modules: dict[str, list] = {}
 
     def find_spec(self, name, path=None, target=None):
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or type(spec.loader) is not importlib.machinery.SourceFileLoader:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not SourceFileLoader:
             return spec
         if self.covers(spec.origin):
             spec.loader = _RecordingLoader(name, spec.origin)
@@ -50,11 +54,11 @@ class Recorder:
         self.modules[name] = [file, package, number]
 
     def finish(self) -> None:
-        with open(os.path.join(self.directory, "index.json"), "w", encoding="utf-8") as out:
-            json.dump({"version": _VERSION, "modules": self.modules}, out)
+        with open(os.path.join(self.directory, "index.json"), "wb") as out:
+            out.write(_json.dumps({"version": _VERSION, "modules": self.modules}))
 
 
-class _RecordingLoader(importlib.machinery.SourceFileLoader):
+class _RecordingLoader(SourceFileLoader):
     recorder: Recorder
 
     def get_code(self, fullname):
@@ -68,7 +72,7 @@ class Finder:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         with open(os.path.join(directory, "index.json"), "rb") as file:
-            index = json.load(file)
+            index = _json.loads(file.read())
         self.modules = index["modules"] if index["version"] == _VERSION else {}
 
     def find_spec(self, name, path=None, target=None):
@@ -78,7 +82,7 @@ class Finder:
         file, package, number = entry
         loader = _SnapshotLoader(name, file)
         loader.stem = os.path.join(self.directory, str(number))
-        spec = importlib.machinery.ModuleSpec(name, loader, origin=file, is_package=package)
+        spec = ModuleSpec(name, loader, origin=file, is_package=package)
         spec.has_location = True
         if package:
             spec.submodule_search_locations = [os.path.dirname(file)]
@@ -91,7 +95,7 @@ class Finder:
         return None
 
 
-class _SnapshotLoader(importlib.machinery.SourceFileLoader):
+class _SnapshotLoader(SourceFileLoader):
     stem: str
 
     def get_code(self, fullname):
