@@ -52,6 +52,7 @@ func commands() []command {
 
 		{name: "dev", args: "[--run MODULE TARGET [ARGUMENT...]]", short: "Start a mesh on this machine, for a try or for one run", max: -1,
 			long: devHelp, make: func() options { return &devOptions{} }},
+		{name: "bench", short: "Measure a mesh with fixed workloads", long: benchHelp, make: func() options { return &benchOptions{} }},
 		{name: "node", args: "[FLAGS OF COFLUX-NODE]", short: "Run a node, as coflux-node does", hidden: true, rawArgs: true,
 			make: func() options { return &nodeOptions{} }},
 

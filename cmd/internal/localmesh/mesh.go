@@ -186,6 +186,25 @@ func (m *Mesh) Ready(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
+// Answering waits until every node answers, whether or not it has anything to say yet.
+func (m *Mesh) Answering(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for _, n := range m.Nodes {
+		for n.Client.Healthz(ctx) != nil {
+			if err := m.ended(); err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("node %s does not answer; the end of its log:\n%s", n.Name, indent(n.Tail(15)))
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
 // missing says what the mesh still lacks, "" if nothing; an error is for what will not come.
 func (m *Mesh) missing(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
