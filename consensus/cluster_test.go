@@ -212,7 +212,7 @@ func (n *testNode) fatals() []error {
 // eventually polls in virtual time.
 func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(within); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(within); !ok(); time.Sleep(max(within/500, 5*time.Millisecond)) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not within %v", what, within)
 		}
