@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ func TestSimulator(t *testing.T) {
 	if raceEnabled {
 		seeds = min(seeds, 300)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // histories are short-lived
 	var next atomic.Uint64
 	var failed atomic.Bool
 	var workers sync.WaitGroup
