@@ -103,7 +103,10 @@ func hintFor(err error) string {
 		return hint.hint
 	}
 	var refused *client.Error
-	if errors.As(err, &refused) {
+	switch {
+	case client.IsCode(err, client.CodeNoQuorum):
+		return "a majority of the voting nodes must be up; 'coflux nodes' shows who is missing"
+	case errors.As(err, &refused):
 		return refused.Hint
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// APIVersion is the generation of the interface that this client speaks; a node of another one refuses it.
+const APIVersion = "0.11"
+
 const (
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
@@ -193,6 +196,7 @@ func (c *Client) send(ctx context.Context, cl call, payload []byte) (*http.Respo
 	if err != nil {
 		return nil, fmt.Errorf("request failed: %w", err)
 	}
+	req.Header.Set("X-API-Version", APIVersion)
 	req.Header.Set("Accept", "application/json")
 	if cl.accept != "" {
 		req.Header.Set("Accept", cl.accept)

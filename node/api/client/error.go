@@ -12,12 +12,11 @@ import (
 
 // Codes that a caller may want to act upon.
 const (
-	CodeNotFound        = "not_found"
-	CodeBadRequest      = "bad_request"
-	CodeNoQuorum        = "no_quorum"
-	CodeOverloaded      = "overloaded"
-	CodeNotSupported    = "not_supported"
-	CodeVersionMismatch = "version_mismatch"
+	CodeNotFound     = "not_found"
+	CodeBadRequest   = "bad_request"
+	CodeNoQuorum     = "no_quorum"
+	CodeOverloaded   = "overloaded"
+	CodeNotSupported = "not_supported"
 )
 
 // Error is a refusal by the node.
