@@ -88,11 +88,13 @@ const maxHint = 512
 type hint struct {
 	Suspect string `json:"suspect"`
 	Boot    string `json:"boot"`
+	By      string `json:"by"`
+	Seq     uint64 `json:"seq"` // of By's hints, growing also over its restarts: one arrives several times
 }
 
 func decodeHint(b []byte) (hint, bool) {
 	var h hint
-	if err := json.Unmarshal(b, &h); err != nil || h.Suspect == "" {
+	if err := json.Unmarshal(b, &h); err != nil || h.Suspect == "" || h.By == "" {
 		return hint{}, false
 	}
 	return h, true
@@ -102,22 +104,27 @@ func decodeHint(b []byte) (hint, bool) {
 // no answer in time, before it asks others; memberlist keeps its own suspicion
 // to itself, so this is where it becomes visible.
 func (g *Gossip) unanswered(id string) bool {
-	if g.suspect(id) {
-		m, _ := g.Lookup(id)
-		if b, err := json.Marshal(hint{Suspect: id, Boot: m.Boot}); err == nil && len(b) <= maxHint {
-			g.queue.QueueBroadcast(&broadcast{key: id, msg: b})
-		}
+	m, _ := g.Lookup(id)
+	h := hint{Suspect: id, Boot: m.Boot, By: g.cfg.NodeID, Seq: g.hintSeq.Add(1)}
+	if b, err := json.Marshal(h); err == nil && len(b) <= maxHint {
+		g.queue.QueueBroadcast(&broadcast{key: id, msg: b})
 	}
+	g.doubt(id, g.cfg.NodeID)
 	return false // do not disable the fallback ping over TCP
 }
 
-func (g *Gossip) takeHint(b []byte) {
+// takeHint counts each hint of another member once. Run loop only.
+func (g *Gossip) takeHint(b []byte, seen map[string]uint64) {
 	h, ok := decodeHint(b)
-	if !ok {
+	if !ok || h.By == g.cfg.NodeID {
 		return
 	}
+	if _, known := g.Lookup(h.By); !known || h.Seq <= seen[h.By] {
+		return
+	}
+	seen[h.By] = h.Seq
 	if m, known := g.Lookup(h.Suspect); known && m.Boot == h.Boot {
-		g.suspect(h.Suspect)
+		g.doubt(h.Suspect, h.By)
 	}
 }
 

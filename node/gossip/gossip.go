@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -52,6 +53,7 @@ type Gossip struct {
 	log       hclog.Logger
 	queue     *memberlist.TransmitLimitedQueue
 	hintC     chan []byte
+	hintSeq   atomic.Uint64
 	conflictC chan *ConflictError
 	fetchC    chan struct{} // a manifest may be missing
 	metaC     chan struct{} // the own metadata is to be announced
@@ -96,6 +98,7 @@ func New(cfg Config) (*Gossip, error) {
 		lookup: net.DefaultResolver.LookupHost,
 		rows:   map[string]*row{}, fetching: map[string]bool{}, subs: map[int]chan struct{}{},
 	}
+	g.hintSeq.Store(uint64(time.Now().UnixNano()))
 	g.meta = meta{
 		Name: cfg.Name, Boot: cfg.Boot, Version: cfg.Version,
 		PeerPort: uint16(cfg.PeerPort), HTTPPort: uint16(cfg.HTTPPort),
@@ -174,13 +177,14 @@ func (g *Gossip) runLoop(ctx context.Context) {
 	defer g.wg.Done()
 	tick := time.NewTicker(reassertEvery)
 	defer tick.Stop()
+	hints := map[string]uint64{} // the last one of each member
 	c := conflicts{seen: map[string]*sighting{}, reassert: time.Now().Add(reassertFor)}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case b := <-g.hintC:
-			g.takeHint(b)
+			g.takeHint(b, hints)
 		case e := <-g.conflictC:
 			if err := c.note(e, time.Now()); err != nil {
 				g.log.Error("two live nodes use one id", "node", e.ID, "error", err)

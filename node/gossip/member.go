@@ -16,6 +16,13 @@ const keepGone = 24 * time.Hour
 // detector decides well before; what is left after it is a lost answer.
 const suspectFor = 5 * time.Second
 
+// doubtFor is how long one unanswered probe counts; maxDoubts bounds what
+// others can make this node remember.
+const (
+	doubtFor  = 2 * time.Second
+	maxDoubts = 8
+)
+
 // State is what gossip believes of a member. It is a hint, never a proof.
 type State int
 
@@ -57,6 +64,7 @@ type Member struct {
 // the member announces is the content's.
 type row struct {
 	Member
+	doubts      map[string]time.Time // by the node that got no answer, since this node got one
 	suspectedAt time.Time
 	contentHash string
 	content     []byte
@@ -123,26 +131,46 @@ func (g *Gossip) gone(id string) {
 	}
 }
 
-// suspect reports whether the suspicion is new.
-func (g *Gossip) suspect(id string) bool {
+// doubt records that a node got no answer from a member. One lost packet makes
+// no suspect: two nodes must say so, or one twice, within a short time.
+func (g *Gossip) doubt(id, by string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.rows[id]
 	if r == nil || r.Self || r.State == Gone {
-		return false
+		return
 	}
-	r.suspectedAt = time.Now()
-	if r.State == Suspect {
-		return false
+	now := time.Now()
+	for node, at := range r.doubts {
+		if now.Sub(at) > doubtFor {
+			delete(r.doubts, node)
+		}
 	}
-	g.setStateLocked(r, Suspect)
-	return true
+	enough := len(r.doubts) > 0
+	if r.doubts == nil {
+		r.doubts = map[string]time.Time{}
+	}
+	if len(r.doubts) < maxDoubts {
+		r.doubts[by] = now
+	}
+	if !enough {
+		return
+	}
+	r.suspectedAt = now
+	if r.State != Suspect {
+		g.setStateLocked(r, Suspect)
+	}
 }
 
 func (g *Gossip) answered(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r := g.rows[id]; r != nil && r.State == Suspect {
+	r := g.rows[id]
+	if r == nil {
+		return
+	}
+	clear(r.doubts)
+	if r.State == Suspect {
 		g.setStateLocked(r, Alive)
 	}
 }

@@ -17,7 +17,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("GOSSIP_TEST_SPIN") != "" {
+		spin()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func testLogger(*testing.T) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{Output: io.Discard, Level: hclog.Error})

@@ -113,7 +113,7 @@ func FuzzForeignBytes(f *testing.F) {
 	f.Add(b)
 	gz, _ := compress([]byte("content"))
 	f.Add(encodeState(manifest{ID: "a", Hash: Hash([]byte("content")), Gzip: gz}))
-	f.Add([]byte(`{"suspect":"a","boot":"b"}`))
+	f.Add([]byte(`{"suspect":"x","boot":"","by":"self2","seq":1}`))
 	f.Add([]byte{stateMagic, stateVersion, 255})
 	g, err := New(Config{NodeID: "self", Logger: testLogger(nil)})
 	if err != nil {
@@ -134,7 +134,7 @@ func FuzzForeignBytes(f *testing.F) {
 		}
 		d := delegate{g}
 		d.MergeRemoteState(b, false)
-		g.takeHint(b)
+		g.takeHint(b, map[string]uint64{})
 		g.upsert(&memberlist.Node{Name: "x", Meta: b})
 	})
 }
