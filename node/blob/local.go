@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// Local keeps blobs in one directory: blobs/aa/bb/rest, and tmp for what is
+// Local keeps blobs in one directory: blobs/aa/bb/rest, and blobs/tmp for what is
 // being written. Every access is confined to the directory.
 type Local struct {
 	root *os.Root
@@ -27,7 +27,7 @@ var _ Store = (*Local)(nil)
 
 const (
 	blobDir = "blobs"
-	tmpDir  = "tmp"
+	tmpDir  = blobDir + "/tmp" // no clash: the others have two digits
 )
 
 // Open makes the directory if there is none, and removes what a killed
