@@ -1,0 +1,184 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coflux-mesh/coflux/node/journal"
+)
+
+// logsPage is the document of /logs.
+type logsPage struct {
+	Logs   []logEntry `json:"logs"`
+	Cursor *string    `json:"cursor"`
+}
+
+type logEntry struct {
+	ExecutionID string              `json:"executionId"`
+	WorkspaceID string              `json:"workspaceId"`
+	Timestamp   int64               `json:"timestamp"`
+	Level       int                 `json:"level"`
+	Template    *string             `json:"template"`
+	Values      map[string]valueDoc `json:"values"`
+}
+
+// logs answers with the log lines of a run, or streams them.
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
+	q, err := logQuery(r)
+	if err != nil {
+		return err
+	}
+	hidden, err := s.hidden(r, q.RunID)
+	if err != nil {
+		return err
+	}
+	if hidden {
+		return notFound("run", q.RunID)
+	}
+	if wantsStream(r) {
+		return s.streamLogs(w, r, q)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	page, err := s.Backend.Logs(ctx, q)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, newLogsPage(page))
+	return nil
+}
+
+func logQuery(r *http.Request) (q journal.Query, err error) {
+	values := r.URL.Query()
+	q.RunID, q.ExecutionID = values.Get("run"), values.Get("execution")
+	if q.RunID == "" {
+		return q, &Error{Code: CodeRunRequired, Message: "the query does not say of which run", Hint: "give the run's id with ?run="}
+	}
+	if !plainText.MatchString(q.RunID) {
+		return q, notFound("run", q.RunID)
+	}
+	for w := range strings.SplitSeq(values.Get("workspaces"), ",") {
+		if w != "" {
+			q.Workspaces = append(q.Workspaces, w)
+		}
+	}
+	q.After = journal.Cursor(values.Get("after"))
+	q.From, err = number(r, "from", 0, 0, 1<<53)
+	return q, err
+}
+
+// hidden tells whether a run is known and belongs to another project. One that is not known here yet may have lines.
+func (s *Server) hidden(r *http.Request, run string) (bool, error) {
+	project, err := s.project(r)
+	if err != nil {
+		return false, err
+	}
+	reading, err := s.Backend.Read(r.Context(), true)
+	if err != nil {
+		return false, err
+	}
+	known := reading.View.Run(run)
+	if known == nil {
+		return false, nil
+	}
+	_, err = workspaceIn(reading.View, project, known.Workspace)
+	return err != nil, nil
+}
+
+func newLogsPage(p journal.Page) logsPage {
+	out := logsPage{Logs: newLogEntries(p.Entries)}
+	if p.Cursor != "" {
+		cursor := string(p.Cursor)
+		out.Cursor = &cursor
+	}
+	return out
+}
+
+func newLogEntries(entries []journal.Entry) []logEntry {
+	out := []logEntry{}
+	for _, e := range entries {
+		entry := logEntry{e.ExecutionID, e.WorkspaceID, e.Timestamp, e.Level, e.Template, map[string]valueDoc{}}
+		for name, v := range e.Values {
+			entry.Values[name] = newLogValue(v)
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+func newLogValue(v journal.Value) valueDoc {
+	out := valueDoc{Type: v.Type, Key: v.Key, Size: v.Size, References: []any{}}
+	if v.Type == "raw" {
+		out.Data = rawJSON(v.Data)
+	}
+	var references []json.RawMessage
+	_ = json.Unmarshal(v.References, &references) // what is no list has no references
+	for _, raw := range references {
+		out.References = append(out.References, newLogReference(raw))
+	}
+	return out
+}
+
+// newLogReference turns the array in which executors write a reference (adapter-protocol 3.2) into an object; anything
+// else stays as it is.
+func newLogReference(raw json.RawMessage) any {
+	var parts []string
+	if json.Unmarshal(raw, &parts) != nil || len(parts) < 2 || parts[0] != "execution" {
+		return raw
+	}
+	parts = append(parts, "", "")
+	return executionReference{parts[0], execRef{parts[1], parts[2], parts[3]}}
+}
+
+// streamLogs sends what exists and then what arrives, until the client goes or the node stops.
+func (s *Server) streamLogs(w http.ResponseWriter, r *http.Request, q journal.Query) error {
+	ctx, done, ok := s.lasting(r)
+	if !ok {
+		return &Error{Code: CodeUnavailable, Message: "this node is stopping", Hint: "ask another node"}
+	}
+	defer done()
+	signal, cancel := s.Backend.LogsSignal(q.RunID) // before the first look, so that nothing falls in between
+	defer cancel()
+	q.After = ""
+	page, err := s.Backend.Logs(ctx, q)
+	if err != nil {
+		return err
+	}
+	out := newEvents(w)
+	err = out.send(newLogEntries(page.Entries))
+	for last := time.Now(); err == nil; {
+		if page.Cursor != "" {
+			q.After = page.Cursor
+		}
+		if !page.More {
+			waitSignal(ctx, signal)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if page, err = s.Backend.Logs(ctx, q); err != nil {
+			break
+		}
+		switch {
+		case len(page.Entries) > 0:
+			err, last = out.send(newLogEntries(page.Entries)), time.Now()
+		case time.Since(last) >= aliveEvery:
+			err, last = out.alive(), time.Now()
+		}
+	}
+	return nil // the client is gone, too slow, or the logs cannot be read now: it comes back
+}
+
+// waitSignal waits for a signal, for the time to say that the stream lives, or for the end of ctx.
+func waitSignal(ctx context.Context, signal <-chan struct{}) {
+	t := time.NewTimer(aliveEvery)
+	defer t.Stop()
+	select {
+	case <-signal:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,133 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// maxWorkflowRuns is how many runs the workflow document shows.
+const maxWorkflowRuns = 50
+
+// workflowDoc is the document of one workflow.
+type workflowDoc struct {
+	Parameters    []Parameter         `json:"parameters"`
+	Instruction   *string             `json:"instruction"`
+	Configuration *configDoc          `json:"configuration"`
+	Runs          map[string]runBrief `json:"runs"`
+}
+
+type runBrief struct {
+	ID        string `json:"id"`
+	CreatedAt int64  `json:"createdAt"`
+	CreatedBy *actor `json:"createdBy"`
+}
+
+// configDoc is how a workflow is submitted.
+type configDoc struct {
+	WaitFor   []int               `json:"waitFor"`
+	Cache     *Cache              `json:"cache"`
+	Defer     *Defer              `json:"defer"`
+	Delay     int64               `json:"delay"`
+	Retries   *Retries            `json:"retries"`
+	Recurrent bool                `json:"recurrent"`
+	Timeout   int64               `json:"timeout"`
+	Requires  map[string][]string `json:"requires"`
+	Memo      bool                `json:"memo"`
+}
+
+// manifestDoc is an entry of the manifests document.
+type manifestDoc struct {
+	Parameters  []Parameter         `json:"parameters"`
+	WaitFor     []int               `json:"waitFor"`
+	Cache       *Cache              `json:"cache"`
+	Defer       *Defer              `json:"defer"`
+	Delay       int64               `json:"delay"`
+	Retries     *Retries            `json:"retries"`
+	Requires    map[string][]string `json:"requires"`
+	Recurrent   bool                `json:"recurrent"`
+	Timeout     int64               `json:"timeout"`
+	Memo        bool                `json:"memo"`
+	Instruction *string             `json:"instruction"`
+}
+
+func (s *Server) manifests(w http.ResponseWriter, r *http.Request) error {
+	workspace := r.PathValue("workspace")
+	if _, err := s.readWorkspace(w, r, workspace); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, manifestsDoc(s.Backend.Manifests(workspace)))
+	return nil
+}
+
+func manifestsDoc(modules map[string]map[string]Workflow) map[string]map[string]manifestDoc {
+	doc := map[string]map[string]manifestDoc{}
+	for module, workflows := range modules {
+		doc[module] = map[string]manifestDoc{}
+		for name, f := range workflows {
+			doc[module][name] = manifestDoc{
+				Parameters: orEmpty(f.Parameters), WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay,
+				Retries: f.Retries, Requires: tags(f.Requires), Recurrent: f.Recurrent, Timeout: f.Timeout, Memo: f.Memo,
+				Instruction: textOrNil(f.Instruction),
+			}
+		}
+	}
+	return doc
+}
+
+func (s *Server) workflow(w http.ResponseWriter, r *http.Request) error {
+	workspace, module, target := r.PathValue("workspace"), r.PathValue("module"), r.PathValue("target")
+	reading, err := s.readWorkspace(w, r, workspace)
+	if err != nil {
+		return err
+	}
+	var registered *Workflow
+	if f, ok := s.Backend.Manifests(workspace)[module][target]; ok {
+		registered = &f
+	}
+	doc := newWorkflowDoc(reading.View, registered, workspace, module, target)
+	if doc.Configuration == nil && len(doc.Runs) == 0 {
+		return notFound("workflow", module+"/"+target)
+	}
+	writeJSON(w, http.StatusOK, doc)
+	return nil
+}
+
+func newWorkflowDoc(v *state.View, f *Workflow, workspace, module, target string) workflowDoc {
+	doc := workflowDoc{Runs: map[string]runBrief{}}
+	for run := range v.RunsByTarget(workspace, module, target) {
+		if len(doc.Runs) == maxWorkflowRuns {
+			break
+		}
+		doc.Runs[run.ID] = runBrief{ID: run.ID, CreatedAt: run.CreatedAt}
+	}
+	if f != nil {
+		doc.Parameters, doc.Instruction = orEmpty(f.Parameters), textOrNil(f.Instruction)
+		doc.Configuration = &configDoc{
+			WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay, Retries: f.Retries,
+			Recurrent: f.Recurrent, Timeout: f.Timeout, Requires: tags(f.Requires), Memo: f.Memo,
+		}
+	}
+	return doc
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func tags(t map[string][]string) map[string][]string {
+	if t == nil {
+		return map[string][]string{}
+	}
+	return t
+}
+
+func textOrNil(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// maxQueue is how many executions the queue document shows; the header Coflux-Left-Off says how many more there are.
+const maxQueue = 10_000
+
+// queuedDoc is an entry of the queue: an execution that waits or runs.
+type queuedDoc struct {
+	Module       string              `json:"module"`
+	Target       string              `json:"target"`
+	RunID        string              `json:"runId"`
+	StepID       string              `json:"stepId"`
+	StepNumber   int                 `json:"stepNumber"`
+	Attempt      int                 `json:"attempt"`
+	ExecuteAfter *int64              `json:"executeAfter"`
+	CreatedAt    int64               `json:"createdAt"`
+	AssignedAt   *int64              `json:"assignedAt"`
+	Node         *string             `json:"node"`
+	Dependencies []string            `json:"dependencies"`
+	Requires     map[string][]string `json:"requires"`
+}
+
+func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
+	workspace := r.PathValue("workspace")
+	limit, err := number(r, "limit", maxQueue, 1, maxQueue)
+	if err != nil {
+		return err
+	}
+	reading, err := s.readWorkspace(w, r, workspace)
+	if err != nil {
+		return err
+	}
+	doc, left := newQueueDoc(reading.View, workspace, int(limit))
+	if left > 0 {
+		w.Header().Set("Coflux-Left-Off", decimal(left))
+	}
+	writeJSON(w, http.StatusOK, doc)
+	return nil
+}
+
+func newQueueDoc(v *state.View, workspace string, limit int) (doc map[string]queuedDoc, left int) {
+	doc = map[string]queuedDoc{}
+	for e := range v.Unfinished(workspace) {
+		if len(doc) == limit {
+			left++
+			continue
+		}
+		id := e.ID()
+		entry := queuedDoc{Module: e.Module, Target: e.Target, RunID: e.Run, StepID: id.StepID().String(), StepNumber: e.Step,
+			Attempt: e.Attempt, ExecuteAfter: timeOrNil(e.ExecuteAfter), CreatedAt: e.CreatedAt,
+			AssignedAt: timeOrNil(e.AssignedAt), Node: nodeName(v, e), Dependencies: []string{}, Requires: tags(nil)}
+		for d := range v.Dependencies(id) {
+			entry.Dependencies = append(entry.Dependencies, d.On)
+		}
+		doc[id.String()] = entry
+	}
+	return doc, left
+}

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// permission is what a caller must be allowed to do. It is declared on every route; as long as there are no tokens
+// everybody who reaches the port may do everything.
+type permission string
+
+const (
+	permOpen   permission = "open" // needs no token ever
+	permRead   permission = "read"
+	permSubmit permission = "submit"
+	permAdmin  permission = "admin"
+)
+
+// handler answers one request or says why not.
+type handler func(*Server, http.ResponseWriter, *http.Request) error
+
+// route is one row of the table of routes.
+type route struct {
+	method, path string
+	needs        permission
+	handle       handler
+	doc          string
+}
+
+// routes is the table of contents: all that can be asked over HTTP.
+var routes = []route{
+	{"GET", "/healthz", permOpen, (*Server).healthz, "200 while the process lives"},
+	{"GET", "/readyz", permOpen, (*Server).readyz, "200 once a leader is known and the replica has caught up"},
+	{"GET", "/api/discover", permRead, (*Server).discover, "versions and what the caller may see"},
+	{"GET", "/api/nodes", permRead, (*Server).nodes, "the mesh as this node sees it"},
+	{"GET", "/api/trace", permRead, (*Server).trace, "when an execution reached its stages on this node"},
+	{"POST", "/api/submit_workflow", permSubmit, (*Server).submitWorkflow, "start a run"},
+	{"POST", "/api/cancel_execution", permSubmit, (*Server).cancelExecution, "cancel an execution and all below it"},
+	{"POST", "/api/create_workspace", permAdmin, (*Server).createWorkspace, "make a workspace"},
+	{"GET", "/api/runs", permRead, (*Server).listRuns, "runs of a workspace, newest first"},
+	{"GET", "/api/await_run", permRead, (*Server).awaitRun, "wait for a run's outcome"},
+	{"GET", "/topics/workspaces", permRead, (*Server).workspaces, "workspaces by id"},
+	{"GET", "/topics/workspaces/{workspace}/manifests", permRead, (*Server).manifests, "workflows that are served"},
+	{"GET", "/topics/workspaces/{workspace}/workflows/{module}/{target}", permRead, (*Server).workflow, "a workflow and its runs"},
+	{"GET", "/topics/workspaces/{workspace}/runs/{run}", permRead, (*Server).run, "a run, live with Accept: text/event-stream"},
+	{"GET", "/topics/workspaces/{workspace}/queue", permRead, (*Server).queue, "executions without result"},
+	{"GET", "/topics/workspaces/{workspace}/sessions", permRead, (*Server).sessions, "agents that run things"},
+	{"GET", "/blobs/{key...}", permRead, (*Server).getBlob, "the bytes of a blob"},
+	{"HEAD", "/blobs/{key...}", permRead, (*Server).headBlob, "whether a blob exists"},
+	{"PUT", "/blobs/{key...}", permSubmit, (*Server).putBlob, "store a blob under its key"},
+	{"GET", "/logs", permRead, (*Server).logs, "log lines of a run, live with Accept: text/event-stream"},
+}
+
+// mux builds one entry per path, so that a wrong method is told from a wrong path.
+func (s *Server) mux() http.Handler {
+	byPath := map[string]map[string]handler{}
+	for _, r := range routes {
+		if byPath[r.path] == nil {
+			byPath[r.path] = map[string]handler{}
+		}
+		byPath[r.path][r.method] = r.handle
+	}
+	mux := http.NewServeMux()
+	for path, methods := range byPath {
+		mux.Handle(path, s.serve(dispatch(methods)))
+	}
+	for _, prefix := range []string{"/api/", "/topics/"} {
+		mux.Handle(prefix, s.serve(unknownPath))
+	}
+	if s.Page != nil {
+		mux.Handle("/", s.Page)
+	} else {
+		mux.Handle("/", s.serve(unknownPath))
+	}
+	return mux
+}
+
+func unknownPath(_ *Server, _ http.ResponseWriter, r *http.Request) error {
+	return notFound("path", r.URL.Path)
+}
+
+func dispatch(methods map[string]handler) handler {
+	var names []string
+	for m := range methods {
+		names = append(names, m)
+	}
+	if methods["GET"] != nil && methods["HEAD"] == nil {
+		names = append(names, "HEAD")
+	}
+	slices.Sort(names)
+	allow := strings.Join(names, ", ")
+	return func(s *Server, w http.ResponseWriter, r *http.Request) error {
+		h := methods[r.Method]
+		if h == nil && r.Method == http.MethodHead {
+			h = methods[http.MethodGet]
+		}
+		if h == nil {
+			w.Header().Set("Allow", allow)
+			return &Error{Code: CodeMethod, Message: "this path does not answer " + quoted(r.Method), Hint: "it answers " + allow}
+		}
+		return h(s, w, r)
+	}
+}
+
+// serve makes an http.Handler of a handler: its error is the reply.
+func (s *Server) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(s, w, r); err != nil {
+			s.refuse(w, r, err)
+		}
+	})
+}
+
+// refuse answers with an error. What is internal goes to the log, as the client is not told.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := asError(err)
+	if e.Code == scheduler.CodeInternal && r.Context().Err() == nil {
+		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	status := statuses[e.Code]
+	if status == 0 {
+		status = http.StatusInternalServerError
+	}
+	if e.Code == CodeOverloaded || e.Code == CodeUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, status, e)
+}

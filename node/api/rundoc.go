@@ -1,0 +1,133 @@
+package api
+
+import (
+	"strconv"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// runDoc is the run document.
+type runDoc struct {
+	CreatedAt int64               `json:"createdAt"`
+	CreatedBy *actor              `json:"createdBy"`
+	Parent    *execRef            `json:"parent"`
+	Requires  map[string][]string `json:"requires"`
+	Steps     map[string]*stepDoc `json:"steps"`
+}
+
+type stepDoc struct {
+	StepNumber  int                      `json:"stepNumber"`
+	Module      string                   `json:"module"`
+	Target      string                   `json:"target"`
+	ParentID    *string                  `json:"parentId"`
+	Arguments   []*valueDoc              `json:"arguments"`
+	CacheConfig *Cache                   `json:"cacheConfig"`
+	CacheKey    *string                  `json:"cacheKey"`
+	MemoKey     *string                  `json:"memoKey"`
+	Retries     *Retries                 `json:"retries"`
+	Recurrent   bool                     `json:"recurrent"`
+	Timeout     int64                    `json:"timeout"`
+	Requires    map[string][]string      `json:"requires"`
+	CreatedAt   int64                    `json:"createdAt"`
+	Executions  map[string]*executionDoc `json:"executions"` // by attempt
+}
+
+type executionDoc struct {
+	ExecutionID  string                   `json:"executionId"`
+	WorkspaceID  string                   `json:"workspaceId"`
+	Node         *string                  `json:"node"`
+	CreatedAt    int64                    `json:"createdAt"`
+	CreatedBy    *actor                   `json:"createdBy"`
+	ExecuteAfter *int64                   `json:"executeAfter"`
+	AssignedAt   *int64                   `json:"assignedAt"`
+	CompletedAt  *int64                   `json:"completedAt"`
+	Groups       map[string]*string       `json:"groups"`
+	Assets       map[string]any           `json:"assets"`
+	Dependencies map[string]dependencyDoc `json:"dependencies"`
+	Children     []childDoc               `json:"children"`
+	Inputs       map[string]any           `json:"inputs"`
+	Result       any                      `json:"result"`
+	Metrics      map[string]any           `json:"metrics"`
+}
+
+type dependencyDoc struct {
+	Type      string  `json:"type"`
+	Execution execRef `json:"execution"`
+}
+
+type childDoc struct {
+	StepID  string `json:"stepId"`
+	Attempt int    `json:"attempt"`
+	GroupID *int   `json:"groupId"`
+}
+
+// newRunDoc builds the whole document; nil for a run that is not in the workspace.
+func newRunDoc(v *state.View, workspace, id string) *runDoc {
+	run := v.Run(id)
+	if run == nil || run.Workspace != workspace {
+		return nil
+	}
+	doc := emptyRunDoc(run)
+	for step := range v.Steps(id) {
+		doc.Steps[step.ID().String()] = newStepDoc(v, step)
+	}
+	return doc
+}
+
+func emptyRunDoc(run *state.Run) *runDoc {
+	return &runDoc{CreatedAt: run.CreatedAt, Requires: tags(nil), Steps: map[string]*stepDoc{}}
+}
+
+func newStepDoc(v *state.View, s *state.Step) *stepDoc {
+	doc := &stepDoc{
+		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
+		Timeout: s.Timeout, Requires: tags(nil), CreatedAt: s.CreatedAt, Executions: map[string]*executionDoc{},
+	}
+	for i := range s.Arguments {
+		doc.Arguments = append(doc.Arguments, newValueDoc(v, &s.Arguments[i]))
+	}
+	for e := range v.Attempts(s.ID()) {
+		doc.Executions[strconv.Itoa(e.Attempt)] = newExecutionDoc(v, e)
+	}
+	return doc
+}
+
+func newExecutionDoc(v *state.View, e *state.Execution) *executionDoc {
+	doc := &executionDoc{
+		ExecutionID: e.ID().String(), WorkspaceID: e.Workspace, Node: nodeName(v, e), CreatedAt: e.CreatedAt,
+		ExecuteAfter: timeOrNil(e.ExecuteAfter), AssignedAt: timeOrNil(e.AssignedAt), CompletedAt: timeOrNil(e.CompletedAt),
+		Groups: map[string]*string{}, Assets: map[string]any{}, Dependencies: map[string]dependencyDoc{},
+		Children: []childDoc{}, Inputs: map[string]any{}, Result: newResultDoc(v, e.Result), Metrics: map[string]any{},
+	}
+	for g := range v.Groups(e.ID()) {
+		doc.Groups[strconv.Itoa(g.ID)] = textOrNil(g.Name)
+	}
+	for d := range v.Dependencies(e.ID()) {
+		doc.Dependencies[d.On] = dependencyDoc{"result", newExecRef(v, d.On, "", "")}
+	}
+	for c := range v.Children(e.ID()) {
+		doc.Children = append(doc.Children, childDoc{c.ID().String(), 1, c.Group})
+	}
+	return doc
+}
+
+// nodeName is the name of the node that an execution was given to.
+func nodeName(v *state.View, e *state.Execution) *string {
+	if e.Node == "" {
+		return nil
+	}
+	if m := v.Member(e.Node); m != nil && m.Name != "" {
+		return &m.Name
+	}
+	if s := v.Session(e.Session); s != nil && s.NodeName != "" {
+		return &s.NodeName
+	}
+	return &e.Node
+}
+
+func timeOrNil(ms int64) *int64 {
+	if ms == 0 {
+		return nil
+	}
+	return &ms
+}

@@ -1,0 +1,169 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
+)
+
+// submission is the body of submit_workflow; arguments are in the form of executors.
+type submission struct {
+	scheduler.SubmitRun
+	arguments [][]byte
+}
+
+// submitWorkflow starts a run.
+func (s *Server) submitWorkflow(w http.ResponseWriter, r *http.Request) error {
+	b, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	sub, err := parseSubmission(b)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	if err := s.checkWorkspace(ctx, r, sub.Workspace); err != nil {
+		return err
+	}
+	if sub.RequestID == "" {
+		id, err := ulid.New(ulid.Now(), rand.Reader)
+		if err != nil {
+			return fmt.Errorf("make a request id: %w", err)
+		}
+		sub.RequestID = id.String()
+	}
+	for _, a := range sub.arguments {
+		v, err := s.Backend.StoreValue(r.Context(), a)
+		if err != nil {
+			return err
+		}
+		sub.Arguments = append(sub.Arguments, v)
+	}
+	answer, err := s.do(w, r, &sub.SubmitRun)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, struct {
+		RunID       string `json:"runId"`
+		StepID      string `json:"stepId"`
+		ExecutionID string `json:"executionId"`
+	}{answer.RunID, answer.StepID, answer.ExecutionID})
+	return nil
+}
+
+// parseSubmission reads the body; nothing is looked up.
+func parseSubmission(b *body) (*submission, error) {
+	sub := &submission{}
+	sub.Workspace = b.required("workspaceId", plainText, maxName)
+	sub.Module = b.required("module", moduleName, maxName)
+	sub.Target = b.required("target", targetName, maxName)
+	sub.Delay, sub.Timeout = b.millis("delay"), b.millis("timeout")
+	sub.IdempotencyKey = b.text("idempotencyKey", plainText, 200)
+	if b.has("requestId") {
+		b.into("requestId", &sub.RequestID)
+		if _, err := ulid.ParseStrict(sub.RequestID); err != nil {
+			b.wrong("requestId", "invalid")
+		}
+	}
+	sub.arguments = parseArguments(b)
+	later := optionsOfLater(b)
+	if err := b.err(); err != nil {
+		return nil, err
+	}
+	if len(later) > 0 {
+		return nil, &Error{Code: scheduler.CodeNotSupported, Message: "the submission uses options that this version does not have yet",
+			Hint: "leave them out", Details: later}
+	}
+	return sub, nil
+}
+
+// parseArguments reads `[["json", "<text>"], ...]`.
+func parseArguments(b *body) (out [][]byte) {
+	if !b.has("arguments") {
+		b.wrong("arguments", "required")
+		return nil
+	}
+	var list [][]string
+	b.into("arguments", &list)
+	for i, a := range list {
+		field := "arguments." + strconv.Itoa(i)
+		if len(a) != 2 || a[0] != "json" {
+			b.wrong(field, "invalid")
+			continue
+		}
+		text, err := wrap([]byte(a[1]))
+		switch err {
+		case nil:
+			out = append(out, text)
+		case errTooDeep:
+			b.wrong(field, "too_deep")
+		default:
+			b.wrong(field, "not_json")
+		}
+	}
+	return out
+}
+
+// optionsOfLater are the options that are given, are more than their default, and are not built yet.
+func optionsOfLater(b *body) map[string]string {
+	var waitFor []int
+	var recurrent, memo bool
+	var cache, postpone map[string]json.RawMessage
+	var requires map[string]json.RawMessage
+	var retries struct {
+		Limit *int `json:"limit"`
+	}
+	b.into("waitFor", &waitFor)
+	b.into("recurrent", &recurrent)
+	b.into("memo", &memo)
+	b.into("cache", &cache)
+	b.into("defer", &postpone)
+	b.into("requires", &requires)
+	b.into("retries", &retries)
+	given := map[string]bool{
+		"waitFor": len(waitFor) > 0, "recurrent": recurrent, "memo": memo, "cache": cache != nil, "defer": postpone != nil,
+		"requires": len(requires) > 0, "retries": b.has("retries") && (retries.Limit == nil || *retries.Limit != 0),
+	}
+	later := map[string]string{}
+	for field, yes := range given {
+		if yes {
+			later[field] = scheduler.CodeNotSupported
+		}
+	}
+	return later
+}
+
+// cancelExecution cancels an execution and what it called.
+func (s *Server) cancelExecution(w http.ResponseWriter, r *http.Request) error {
+	b, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	workspace := b.required("workspaceId", plainText, maxName)
+	execution := b.required("executionId", plainText, 200)
+	if err := b.err(); err != nil {
+		return err
+	}
+	if _, ok := state.ParseExecutionID(execution); !ok {
+		return notFound("execution", execution)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	if err := s.checkWorkspace(ctx, r, workspace); err != nil {
+		return err
+	}
+	if _, err := s.do(w, r, &scheduler.Cancel{Workspace: workspace, Execution: execution}); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, struct{}{})
+	return nil
+}

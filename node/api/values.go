@@ -1,0 +1,140 @@
+package api
+
+import (
+	"encoding/json"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// actor is who did something; there are no users yet, so it is always null.
+type actor struct {
+	Type       string `json:"type"`
+	ExternalID string `json:"externalId"`
+}
+
+// execRef names an execution.
+type execRef struct {
+	ExecutionID string `json:"executionId"`
+	Module      string `json:"module"`
+	Target      string `json:"target"`
+}
+
+// valueDoc is a value: raw with Data, or blob with Key and Size.
+type valueDoc struct {
+	Type       string          `json:"type"`
+	Data       json.RawMessage `json:"data,omitempty"`
+	Key        string          `json:"key,omitempty"`
+	Size       int64           `json:"size,omitempty"`
+	References []any           `json:"references"`
+}
+
+type executionReference struct {
+	Type string `json:"type"`
+	execRef
+}
+
+// errorDoc is what a target raised.
+type errorDoc struct {
+	Type    string     `json:"type"`
+	Message string     `json:"message"`
+	Frames  []frameDoc `json:"frames"`
+}
+
+type frameDoc struct {
+	File string  `json:"file"`
+	Line int     `json:"line"`
+	Name *string `json:"name"`
+	Code *string `json:"code"`
+}
+
+// The forms of a result; which one depends on its type.
+type (
+	valueResult struct {
+		Type      string    `json:"type"`
+		CreatedBy *actor    `json:"createdBy"`
+		Value     *valueDoc `json:"value"`
+	}
+	errorResult struct {
+		Type      string   `json:"type"`
+		CreatedBy *actor   `json:"createdBy"`
+		Error     errorDoc `json:"error"`
+		Retry     *int     `json:"retry"`
+		Retryable *bool    `json:"retryable"`
+	}
+	// lostResult is a timeout or an abandonment.
+	lostResult struct {
+		Type      string `json:"type"`
+		CreatedBy *actor `json:"createdBy"`
+		Retry     *int   `json:"retry"`
+		Reason    string `json:"reason,omitempty"`
+	}
+	cancelledResult struct {
+		Type      string `json:"type"`
+		CreatedBy *actor `json:"createdBy"`
+		Reason    string `json:"reason,omitempty"`
+	}
+)
+
+func newValueDoc(v *state.View, in *state.Value) *valueDoc {
+	out := &valueDoc{Type: "raw", Data: rawJSON(in.Data), References: []any{}}
+	if in.BlobKey != "" {
+		out = &valueDoc{Type: "blob", Key: in.BlobKey, Size: in.Size, References: []any{}}
+	}
+	for _, ref := range in.References {
+		out.References = append(out.References, executionReference{ref.Kind, newExecRef(v, ref.ID, ref.Module, ref.Target)})
+	}
+	return out
+}
+
+// newExecRef names an execution; module and target are those of the execution where it is known.
+func newExecRef(v *state.View, id, module, target string) execRef {
+	ref := execRef{id, module, target}
+	if parsed, ok := state.ParseExecutionID(id); ok {
+		if e := v.Execution(parsed); e != nil {
+			ref.Module, ref.Target = e.Module, e.Target
+		}
+	}
+	return ref
+}
+
+// rawJSON keeps a text that is no JSON from spoiling the document that it stands in.
+func rawJSON(data []byte) json.RawMessage {
+	if !json.Valid(data) {
+		return json.RawMessage("null")
+	}
+	return data
+}
+
+// newResultDoc gives nil for no result.
+func newResultDoc(v *state.View, r *state.Result) any {
+	if r == nil {
+		return nil
+	}
+	name := r.Type.String()
+	switch r.Type {
+	case state.ResultValue:
+		value := r.Value
+		if value == nil {
+			value = &state.Value{Data: []byte("null")}
+		}
+		return valueResult{Type: name, Value: newValueDoc(v, value)}
+	case state.ResultError:
+		out := errorResult{Type: name}
+		if r.Error != nil {
+			out.Error, out.Retryable = newErrorDoc(r.Error), r.Error.Retryable
+		}
+		return out
+	case state.ResultCancelled:
+		return cancelledResult{Type: name, Reason: r.Reason}
+	default:
+		return lostResult{Type: name, Reason: r.Reason}
+	}
+}
+
+func newErrorDoc(e *state.Error) errorDoc {
+	out := errorDoc{Type: e.Type, Message: e.Message, Frames: []frameDoc{}}
+	for _, f := range e.Frames {
+		out.Frames = append(out.Frames, frameDoc{f.File, f.Line, textOrNil(f.Name), textOrNil(f.Code)})
+	}
+	return out
+}
