@@ -52,6 +52,9 @@ type Config struct {
 	LogJSON      bool
 	// Version of the program, shown to others.
 	Version string
+
+	// stableFor is how long a node must be healthy before it may vote; 0 = the usual. For tests.
+	stableFor time.Duration
 }
 
 // Default gives the configuration of a node that was told nothing.

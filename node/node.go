@@ -14,6 +14,7 @@ import (
 
 	"github.com/coflux-mesh/coflux/consensus"
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/api"
 	"github.com/coflux-mesh/coflux/node/blob"
 	"github.com/coflux-mesh/coflux/node/gossip"
 	"github.com/coflux-mesh/coflux/node/journal"
@@ -50,6 +51,7 @@ type Node struct {
 
 	peerLn, httpLn net.Listener
 	rpc, http      *http.Server
+	api            *api.Server
 
 	stop  context.CancelFunc // of the background work
 	wg    sync.WaitGroup
@@ -138,7 +140,7 @@ func (n *Node) openMesh() (err error) {
 	n.host, err = consensus.Open(consensus.Config{
 		Dir: n.dir, Machine: consensus.StoreMachine(n.store), Mux: n.mux, Network: consensus.TCP(), Logger: n.log,
 		Lookup: n.peerAddress, Members: n.members, Removed: n.removed, Voters: n.voters, Fatal: n.halt,
-		BootstrapExpect: n.cfg.BootstrapExpect,
+		BootstrapExpect: n.cfg.BootstrapExpect, StableFor: n.cfg.stableFor,
 	})
 	if err != nil {
 		return err
@@ -212,13 +214,15 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.coord.Start()
 	n.wg.Go(func() { n.announce(run) })
+	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version,
+		AllowedHosts: []string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}})
+	n.http = n.api.HTTPServer()
+	n.serve(n.http, n.httpLn)
 	if n.pool != nil {
 		if err := n.startAgent(ctx, run); err != nil {
 			return err
 		}
 	}
-	n.http = n.newHTTP()
-	n.serve(n.http, n.httpLn)
 	n.log.Info("node is up", "name", n.cfg.Name, "id", n.dir.Identity().NodeID, "http", n.httpLn.Addr(), "peer", n.peerLn.Addr(),
 		"gossip", n.GossipAddress())
 	return nil
@@ -330,6 +334,7 @@ func (n *Node) shutdown(ctx context.Context) {
 			n.stop()
 		}
 		if n.http != nil {
+			n.api.Stop()
 			n.http.Close()
 		}
 		if n.agent != nil {
