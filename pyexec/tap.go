@@ -114,7 +114,7 @@ func (t *tap) split(b []byte) {
 			t.keep(b)
 			return
 		}
-		if len(t.rest) == 0 {
+		if len(t.rest) == 0 && i <= t.limit {
 			t.onLine(b[:i])
 		} else if t.keep(b[:i]); len(t.rest) > 0 {
 			line := t.rest
