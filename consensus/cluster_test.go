@@ -210,7 +210,7 @@ func (n *testNode) fatals() []error {
 }
 
 // eventually polls in virtual time.
-func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
+func eventually(t testing.TB, what string, within time.Duration, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(within); !ok(); time.Sleep(max(within/500, 5*time.Millisecond)) {
 		if time.Now().After(end) {

@@ -38,6 +38,7 @@ type Dir struct {
 	mu      sync.Mutex // guards the rest
 	nodeID  string
 	boot    string
+	hasLog  bool
 	lineage lineage
 }
 
@@ -135,7 +136,7 @@ func (d *Dir) load() error {
 	if err := d.settleID(&id); err != nil {
 		return err
 	}
-	d.nodeID = id.NodeID
+	d.nodeID, d.hasLog = id.NodeID, id.HasLog
 	if d.lineage.Removed && d.lineage.NodeID == id.NodeID {
 		return fmt.Errorf("the node %s was removed from its cluster and its id never comes back; move %s aside and start again with --join to join as a new node", id.NodeID, filepath.Join(d.path, "raft"))
 	}
@@ -243,6 +244,17 @@ func (d *Dir) current() lineage {
 	return d.lineage
 }
 
+// discardUnused removes a log that was only being made when the process ended: nothing can have been written to it.
+func (d *Dir) discardUnused(file string) error {
+	if d.hasLog {
+		return nil
+	}
+	if err := os.Remove(file); err != nil && !missing(err) {
+		return fmt.Errorf("remove the unfinished log %s: %w", file, err)
+	}
+	return nil
+}
+
 // markLog records that the log exists from now on.
 func (d *Dir) markLog() error {
 	if d.lock == nil {
@@ -256,6 +268,6 @@ func (d *Dir) markLog() error {
 	if id.HasLog {
 		return nil
 	}
-	id.HasLog = true
+	id.HasLog, d.hasLog = true, true
 	return writeSealed(path, id)
 }

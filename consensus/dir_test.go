@@ -148,3 +148,14 @@ func TestRemovedNodeStaysOut(t *testing.T) {
 		t.Fatal("the removed id came back")
 	}
 }
+
+// A process that ended while it made its first log left nothing that could be lost.
+func TestUnfinishedFirstLogIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data")
+	mustOpenDir(t, path).Close()
+	if err := os.WriteFile(filepath.Join(path, "raft", "log.db"), []byte("half a page"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustOpenDisk(t, path, nil).stop()
+}

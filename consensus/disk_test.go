@@ -31,7 +31,7 @@ func (n *diskNode) stop() {
 }
 
 // openDisk starts a node on path. Errors of Open and Start are returned.
-func openDisk(t *testing.T, path string, tune func(*Config)) (*diskNode, error) {
+func openDisk(t testing.TB, path string, tune func(*Config)) (*diskNode, error) {
 	t.Helper()
 	dir, err := OpenDir(path)
 	if err != nil {
@@ -77,7 +77,7 @@ func (n *diskNode) awaitLead(t *testing.T) {
 	eventually(t, "the lead", 10*time.Second, func() bool { return n.host.Barrier(t.Context()) == nil })
 }
 
-func (n *diskNode) write(t *testing.T, from, to int) {
+func (n *diskNode) write(t testing.TB, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
 		if err := n.host.Propose(t.Context(), entryOn(n.machine.Index(), fmt.Sprintf("entry-%04d", i))); err != nil {

@@ -82,6 +82,9 @@ func (h *Host) openStores() error {
 	h.closeLog = func() error { return nil }
 	if h.cfg.Store == nil {
 		file := filepath.Join(path, "raft", "log.db")
+		if err := h.cfg.Dir.discardUnused(file); err != nil {
+			return err
+		}
 		bolt, err := openBolt(file)
 		if err != nil {
 			return err
@@ -220,32 +223,37 @@ func (h *Host) Stop() {
 	h.cancel()
 	close(h.store.closing)
 	if was == hostRunning {
-		h.drainProposals()
+		h.settle(h.proposals.Wait)
 		h.raft.Shutdown().Error()
 		h.answers.stop()
 		h.confirms.wg.Wait()
 	}
 	h.stream.Close()
 	h.asker.stop()
-	h.wg.Wait()
+	h.settle(h.wg.Wait)
 	h.store.running.Store(false)
 	if err := h.closeLog(); err != nil {
 		h.cfg.Logger.Warn("the log was not closed cleanly", "error", err)
 	}
 }
 
-// drainProposals waits for what Raft still owes an answer, because it answers nothing after its end. A leader that
-// lost its quorum gives up within its lease; a halted node owes answers for ever.
-func (h *Host) drainProposals() {
+// settle waits for those whom Raft owes answers, because it answers nothing after its end. A leader that lost its quorum
+// gives up within its lease; a halted node, or one that waits for space on its disk, owes answers for ever.
+func (h *Host) settle(wait func()) {
 	done := make(chan struct{})
 	go func() {
-		h.proposals.Wait()
+		wait()
 		close(done)
 	}()
 	select {
 	case <-done:
+		return
 	case <-h.halted:
-	case <-time.After(h.cfg.scaled(4 * tick)):
+	case <-time.After(h.cfg.scaled(9 * tick)):
+	}
+	select {
+	case <-done:
+	case <-time.After(h.cfg.scaled(tick)):
 	}
 }
 

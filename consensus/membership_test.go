@@ -3,6 +3,7 @@ package consensus
 import (
 	"fmt"
 	"math/rand"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -179,12 +180,20 @@ func TestFreshNodeGetsTheSnapshot(t *testing.T) {
 // Leader kills while nodes come and go: acknowledged writes stay, once and in order.
 func TestChurn(t *testing.T) {
 	t.Parallel()
-	for seed := range int64(4) {
+	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { churn(t, rand.New(rand.NewSource(seed))) })
 		})
 	}
+}
+
+// seeds is n, and ten times that where there is time.
+func seeds(n int64) int64 {
+	if os.Getenv("COFLUX_SLOW") == "1" {
+		return 10 * n
+	}
+	return n
 }
 
 func churn(t *testing.T, rng *rand.Rand) {

@@ -35,6 +35,15 @@ func (h *Host) Stats() Stats {
 	return s
 }
 
+// Contact is how long ago the leader was last heard: 0 on the leader, -1 when never.
+func (h *Host) Contact() time.Duration {
+	r, ok := h.running()
+	if !ok {
+		return -1
+	}
+	return contact(r)
+}
+
 func contact(r *raft.Raft) time.Duration {
 	if r.State() == raft.Leader {
 		return 0

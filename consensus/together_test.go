@@ -25,7 +25,7 @@ func (c *testCluster) clusters() map[string]int {
 // is well again they are one (rules A11).
 func TestExpectNeverMakesTwoClusters(t *testing.T) {
 	t.Parallel()
-	for seed := range int64(40) {
+	for seed := range seeds(40) {
 		synctest.Test(t, func(t *testing.T) { expectScenario(t, seed) })
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
