@@ -42,6 +42,16 @@ func (n *Node) others() (ids []string) {
 	return ids
 }
 
+// conflict ends the later of two starts that use one id; the earlier one is not always told, and must not end.
+func (n *Node) conflict(err error) {
+	var c *gossip.ConflictError
+	if errors.As(err, &c) && !(c.Self && c.Boot > c.OtherBoot) {
+		n.log.Error("two nodes use one id", "error", err)
+		return
+	}
+	n.halt(err)
+}
+
 // members is what gossip tells Raft.
 func (n *Node) members() (out []consensus.MemberInfo) {
 	for _, m := range n.gossip.Members() {

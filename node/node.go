@@ -114,7 +114,7 @@ func (n *Node) openFiles() (err error) {
 	if n.journal, err = journal.Open(filepath.Join(n.dir.Path(), "journal"), n.log, journal.Options{}); err != nil {
 		return err
 	}
-	if n.local, err = blob.Open(filepath.Join(n.dir.Path(), "blobs")); err != nil {
+	if n.local, err = blob.Open(n.dir.Path()); err != nil {
 		return err
 	}
 	n.blobs = blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log)
@@ -132,7 +132,7 @@ func (n *Node) openMesh() (err error) {
 		NodeID: id.NodeID, Name: n.cfg.Name, Boot: id.Boot, Version: n.cfg.Version, Label: gossipLabel,
 		BindAddr: n.cfg.BindAddress(), BindPort: n.cfg.GossipPort, AdvertiseAddr: n.cfg.Advertise,
 		PeerPort: port(n.peerLn), HTTPPort: port(n.httpLn), Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect,
-		HasState: n.dir.Held(), ClusterID: id.ClusterID, Logger: n.log, OnConflict: n.halt, Fetch: n.fetchManifest,
+		HasState: n.dir.Held(), ClusterID: id.ClusterID, Logger: n.log, OnConflict: n.conflict, Fetch: n.fetchManifest,
 	})
 	if err != nil {
 		return err
