@@ -13,13 +13,10 @@ func NewClock(last int64) *Clock { return &Clock{nanos: last * int64(time.Millis
 // voters' wall clocks (zero when unknown). It gives log time in milliseconds.
 func (c *Clock) Advance(elapsed time.Duration, median time.Time) int64 {
 	step := max(int64(elapsed), 0)
-	switch {
-	case median.IsZero():
+	if median.IsZero() {
 		c.nanos += step
-	case c.nanos > median.UnixNano():
-		c.nanos += step / 2
-	default:
-		c.nanos = max(c.nanos+step, median.UnixNano())
+	} else {
+		c.nanos = max(c.nanos+step/2, median.UnixNano())
 	}
 	return c.nanos / int64(time.Millisecond)
 }

@@ -78,11 +78,11 @@ func (s *Scratch) Try(decide func(*Tx) error) (err error) {
 	for _, e := range effects {
 		size += e.Size()
 	}
-	if s.bytes+size > MaxEntry-entryHead && s.bytes > 0 {
-		return ErrBatchFull
-	}
 	if size > MaxEntry-entryHead {
 		return &TooLarge{Bytes: size}
+	}
+	if s.bytes+size > MaxEntry-entryHead {
+		return ErrBatchFull
 	}
 	txn.Commit()
 	s.add(effects)
