@@ -1,23 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/coflux-mesh/coflux/node/api/client"
 )
 
-const (
-	// Output may reach the log a little later than the result that follows it: this long must nothing
-	// arrive, and so long is waited at most.
-	logsQuiet   = 150 * time.Millisecond
-	logsLongest = 1500 * time.Millisecond
-	// liveOutput is how many lines of output stand below the live tree.
-	liveOutput = 8
-)
+// liveOutput is how many lines of output stand below the live tree.
+const liveOutput = 8
 
 // logCollector follows a run's log in the background.
 type logCollector struct {
@@ -25,9 +21,10 @@ type logCollector struct {
 	done   chan struct{}
 	client *client.Client
 
-	mu    sync.Mutex // guards the next two fields
+	query client.LogQuery
+
+	mu    sync.Mutex // guards the next field
 	lines []outputLine
-	last  time.Time // when the last one arrived
 }
 
 // outputLine is one line that a body logged or printed.
@@ -39,54 +36,63 @@ type outputLine struct {
 
 func collectLogs(ctx context.Context, c *client.Client, workspace, run string) *logCollector {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &logCollector{cancel: cancel, done: make(chan struct{}), client: c, last: time.Now()}
+	l := &logCollector{cancel: cancel, done: make(chan struct{}), client: c,
+		query: client.LogQuery{Run: run, Workspaces: []string{workspace}}}
 	go func() {
 		defer close(l.done)
 		// A log that can not be followed leaves the run's outcome unharmed.
-		_ = c.FollowLogs(ctx, client.LogQuery{Run: run, Workspaces: []string{workspace}}, func(entries []client.LogEntry) error {
-			return l.add(ctx, entries)
+		_ = c.FollowLogs(ctx, l.query, func(entries []client.LogEntry) error {
+			lines, err := l.render(ctx, entries)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.lines = append(l.lines, lines...)
+			return err
 		})
 	}()
 	return l
 }
 
-func (l *logCollector) add(ctx context.Context, entries []client.LogEntry) error {
+func (l *logCollector) render(ctx context.Context, entries []client.LogEntry) ([]outputLine, error) {
+	lines := make([]outputLine, 0, len(entries))
 	for _, e := range entries {
 		text, err := logText(ctx, l.client, e)
 		if err != nil {
-			return err
+			return lines, err
 		}
-		l.mu.Lock()
-		l.lines, l.last = append(l.lines, outputLine{e.ExecutionID, e.Level, text}), time.Now()
-		l.mu.Unlock()
+		lines = append(lines, outputLine{e.ExecutionID, e.Level, text})
 	}
-	return nil
+	return lines, nil
 }
 
-// from returns the lines from the n-th on.
-func (l *logCollector) from(n int) []outputLine {
+// all returns the lines that have arrived.
+func (l *logCollector) all() []outputLine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]outputLine{}, l.lines[min(n, len(l.lines)):]...)
+	return append([]outputLine{}, l.lines...)
 }
 
-// settle waits until nothing more arrives.
-func (l *logCollector) settle() {
-	start := time.Now()
-	t := time.NewTicker(10 * time.Millisecond)
-	defer t.Stop()
-	for time.Since(start) < logsLongest {
-		l.mu.Lock()
-		quiet := time.Since(l.last)
-		l.mu.Unlock()
-		if min(quiet, time.Since(start)) >= logsQuiet {
-			return
+// complete reads the whole log of a run that is over: what a body said is stored before its result, but
+// the stream may be behind.
+func (l *logCollector) complete(ctx context.Context) {
+	l.stop()
+	q := l.query
+	var lines []outputLine
+	for {
+		page, err := l.client.Logs(ctx, q)
+		if err != nil || len(page.Value.Logs) == 0 {
+			break
 		}
-		select {
-		case <-l.done:
-			return
-		case <-t.C:
+		more, err := l.render(ctx, page.Value.Logs)
+		lines = append(lines, more...)
+		if err != nil || page.Value.Cursor == nil {
+			break
 		}
+		q.After = *page.Value.Cursor
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(lines) >= len(l.lines) {
+		l.lines = lines
 	}
 }
 
@@ -100,7 +106,7 @@ func newDevView(a *app, talk io.Writer, run string, logs *logCollector) runView 
 	if a.stdoutTTY && !a.json() {
 		return &devTree{run: run, logs: logs, screen: &screen{out: a.stdout, size: a.size}}
 	}
-	return &devLines{run: run, out: talk, logs: logs, start: a.now(), told: map[string]string{}}
+	return &devLines{run: run, out: talk, logs: logs, start: a.now(), told: map[string]string{}, shown: map[string]int{}}
 }
 
 // devTree is the live tree with the last lines of output below it.
@@ -114,7 +120,7 @@ func (v *devTree) update(*client.Run, []string) {}
 
 func (v *devTree) tick(doc *client.Run, now time.Time) {
 	lines := treeLines(v.run, doc, now)
-	all := v.logs.from(0)
+	all := v.logs.all()
 	for _, l := range all[max(len(all)-liveOutput, 0):] {
 		lines = append(lines, l.line(doc))
 	}
@@ -122,9 +128,9 @@ func (v *devTree) tick(doc *client.Run, now time.Time) {
 }
 
 func (v *devTree) finish(doc *client.Run, now time.Time) {
-	v.logs.settle()
+	v.logs.complete(context.Background())
 	lines := treeLines(v.run, doc, now)
-	for _, l := range v.logs.from(0) {
+	for _, l := range v.logs.all() {
 		lines = append(lines, l.line(doc))
 	}
 	v.screen.finish(lines)
@@ -159,12 +165,14 @@ type devLines struct {
 	logs  *logCollector
 	start time.Time
 	told  map[string]string // step id -> what was said of it
-	shown int               // lines of output
+	shown map[string]int    // execution id -> lines of its output
 }
 
 func (v *devLines) update(doc *client.Run, _ []string) {
 	v.output(doc)
-	for _, id := range sortedSteps(doc) {
+	ids := sortedSteps(doc)
+	slices.SortStableFunc(ids, func(x, y string) int { return cmp.Compare(lastChange(doc.Steps[x]), lastChange(doc.Steps[y])) })
+	for _, id := range ids {
 		s := doc.Steps[id]
 		attempt, e := s.Latest()
 		state := stateOf(e)
@@ -188,16 +196,34 @@ func (v *devLines) update(doc *client.Run, _ []string) {
 	}
 }
 
+// lastChange is when the latest attempt ended, or else when it began.
+func lastChange(s *client.Step) int64 {
+	switch _, e := s.Latest(); {
+	case e == nil:
+	case e.CompletedAt != nil:
+		return *e.CompletedAt
+	case e.AssignedAt != nil:
+		return *e.AssignedAt
+	}
+	return 0
+}
+
 func (v *devLines) tick(doc *client.Run, _ time.Time) { v.output(doc) }
 
 func (v *devLines) finish(doc *client.Run, _ time.Time) {
-	v.logs.settle()
+	v.logs.complete(context.Background())
 	v.output(doc)
 }
 
+// output prints what was not printed yet. The order between executions may change while lines arrive, the
+// order of one execution's lines does not.
 func (v *devLines) output(doc *client.Run) {
-	for _, l := range v.logs.from(v.shown) {
-		fmt.Fprintln(v.out, l.line(doc).render(0, false))
-		v.shown++
+	seen := map[string]int{}
+	for _, l := range v.logs.all() {
+		seen[l.execution]++
+		if seen[l.execution] > v.shown[l.execution] {
+			v.shown[l.execution]++
+			fmt.Fprintln(v.out, l.line(doc).render(0, false))
+		}
 	}
 }

@@ -24,7 +24,7 @@ type fakeNode struct {
 const (
 	fakeCreated = 1795417523552
 	valueOK     = `{"type":"value","createdBy":null,"value":{"type":"raw","data":"Hello, Joe!","references":[]}}`
-	valueError  = `{"type":"error","createdBy":null,"retry":null,"retryable":null,"error":{"type":"ValueError","message":"bad name",
+	valueError  = `{"type":"error","createdBy":null,"retry":null,"retryable":null,"error":{"type":"builtins.ValueError","message":"bad name",
 		"frames":[{"file":"repo.py","line":9,"name":"my_workflow","code":"check(name)"},{"file":"repo.py","line":4,"name":"check","code":null}]}}`
 )
 

@@ -190,7 +190,7 @@ func resultNote(r *client.Result) string {
 			return "error"
 		}
 		message, _, _ := strings.Cut(r.Error.Message, "\n")
-		return r.Error.Type + ": " + message
+		return typeName(r.Error) + ": " + message
 	case client.ResultCached:
 		return "(cached)"
 	case client.ResultCancelled:

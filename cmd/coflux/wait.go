@@ -260,9 +260,12 @@ func tracebackText(f *client.Failure) string {
 			b.WriteString("    " + *frame.Code + "\n")
 		}
 	}
-	b.WriteString(f.Type)
+	b.WriteString(typeName(f))
 	if f.Message != "" {
 		b.WriteString(": " + f.Message)
 	}
 	return b.String()
 }
+
+// typeName is an error's type as Python prints it: that of a built-in one without its module.
+func typeName(f *client.Failure) string { return strings.TrimPrefix(f.Type, "builtins.") }

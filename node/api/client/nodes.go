@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 )
@@ -65,6 +67,11 @@ func (c *Client) Healthz(ctx context.Context) error {
 // Readyz is nil once a leader is known and the node's copy has caught up. It is sent once.
 func (c *Client) Readyz(ctx context.Context) error {
 	_, err := c.do(ctx, call{method: http.MethodGet, path: "/readyz"})
+	var refused *Error
+	var doc struct{ Reason string }
+	if errors.As(err, &refused) && json.Unmarshal([]byte(refused.Message), &doc) == nil && doc.Reason != "" {
+		return errors.New(doc.Reason)
+	}
 	return err
 }
 

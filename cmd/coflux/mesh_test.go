@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMeshScripts runs the commands that start nodes.
+func TestMeshScripts(t *testing.T) {
+	t.Parallel()
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/mesh",
+		Setup: func(env *testscript.Env) error {
+			env.Vars = append(env.Vars, "EXAMPLES="+examples, "GORACE=atexit_sleep_ms=0", "HOME="+env.WorkDir)
+			return nil
+		},
+	})
+}
+
+// lockedBuffer is written by the command and read by the test.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// TestDevStaysUp starts a mesh, uses it as the printed lines say, and ends it as Ctrl-C does.
+func TestDevStaysUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	source := "from coflux import workflow\n\n@workflow()\ndef add(a, b):\n    print('adding')\n    return a + b\n"
+	if err := os.WriteFile(filepath.Join(dir, "flows.py"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errs lockedBuffer
+	dev := &app{stdout: &out, stderr: &errs, env: func(string) (string, bool) { return "", false }, now: time.Now,
+		size: func() (int, int) { return 80, 24 }}
+	ended := make(chan int, 1)
+	go func() { ended <- dev.main(ctx, []string{"dev", "--path", dir, "--repo", "flows"}) }()
+	address := regexp.MustCompile(`n1 +http://(127\.0\.0\.1:[0-9]+) `)
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(out.String(), "Ctrl-C stops them.") {
+		select {
+		case code := <-ended:
+			t.Fatalf("ended with status %d: %s%s", code, out.String(), errs.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not up: %s%s", out.String(), errs.String())
+		}
+	}
+	host := address.FindStringSubmatch(out.String())
+	if host == nil {
+		t.Fatalf("no address in %s", out.String())
+	}
+	for _, tt := range []struct{ args, want string }{
+		{"submit flows/add 1 2.5", `^R\w+\n$`},
+		{"runs list", `(?m)^R\w+ +flows/add .* completed +1$`},
+		{"manifests inspect", `^flows\n  add\(a, b\)\n$`},
+		{"nodes", `(?m)^n1 \* +127\.0\.0\.1:\d+ +leader +alive .* flows$`},
+		{"queue", `^Queue is empty\.\n$`},
+		{"sessions list", `flows/add`},
+		{"workspaces list", `(?m)^default +\(None\)$`},
+	} {
+		got := run(t, host[1], strings.Fields(tt.args)...)
+		if !regexp.MustCompile(tt.want).MatchString(got) {
+			t.Errorf("%s: %q does not match %s", tt.args, got, tt.want)
+		}
+		if id, ok := strings.CutSuffix(got, "\n"); ok && strings.HasPrefix(tt.args, "submit") {
+			if got := run(t, host[1], "runs", "result", id); got != "3.5\n" {
+				t.Errorf("result %q", got)
+			}
+			if got := run(t, host[1], "runs", "inspect", "-o", "json", id); !strings.Contains(got, `"node": "n1"`) {
+				t.Errorf("run document %s", got)
+			}
+			if got := run(t, host[1], "logs", id); !strings.Contains(got, "STDOUT adding\n") {
+				t.Errorf("logs %q", got)
+			}
+		}
+	}
+	cancel()
+	if code := <-ended; code != 0 {
+		t.Errorf("status %d: %s", code, errs.String())
+	}
+}
+
+// run runs a command that must succeed and returns its output.
+func run(t *testing.T, host string, args ...string) string {
+	t.Helper()
+	var out, errs lockedBuffer
+	a := &app{stdout: &out, stderr: &errs, env: func(string) (string, bool) { return "", false }, now: time.Now,
+		size: func() (int, int) { return 80, 24 }}
+	if code := a.main(t.Context(), append([]string{"--host", host}, args...)); code != 0 {
+		t.Fatalf("%v: status %d: %s", args, code, errs.String())
+	}
+	return out.String()
+}
