@@ -2,7 +2,6 @@ package pyexec
 
 import (
 	"context"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -10,7 +9,7 @@ import (
 
 // BenchmarkWarm is the latency of a no-op on an executor that is ready: from Run to the result.
 func BenchmarkWarm(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	e := newEngine(b, func(c *Config) { c.Warm = 4 })
 	if _, err := e.pool.Discover(context.Background()); err != nil {
 		b.Fatal(err)
 	}
@@ -30,7 +29,7 @@ func BenchmarkWarm(b *testing.B) {
 
 // BenchmarkHello is a workflow that calls one task, one after the other without a pause: refilling competes with it.
 func BenchmarkHello(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	e := newEngine(b, func(c *Config) { c.Warm = 4 })
 	var took []time.Duration
 	e.settled(4)
 	for b.Loop() {
@@ -46,7 +45,7 @@ func BenchmarkHello(b *testing.B) {
 
 // BenchmarkSaturated keeps 8 executions going.
 func BenchmarkSaturated(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm = 4; c.Python = os.Getenv("COFLUX_TEST_PYTHON") })
+	e := newEngine(b, func(c *Config) { c.Warm = 4 })
 	b.SetParallelism(4)
 	begin := time.Now()
 	b.RunParallel(func(pb *testing.PB) {

@@ -42,8 +42,8 @@ func (b *body) output(level int, line string) {
 
 // deliver passes the final message on when all output before it was, and lets the executor go.
 func (b *body) deliver(r Result) {
+	b.trace("final")
 	b.exec.drainOutput()
-	b.trace("drained")
 	b.mu.Lock()
 	if !b.done && !b.killed.Load() && !b.timedOut.Load() {
 		b.done = true

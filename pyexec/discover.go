@@ -100,7 +100,7 @@ func (p *Pool) adoptCode(all []found) (Discovery, []string) {
 	free = append(free, p.code.replace(fresh)...)
 	d.Generation = p.code.generation
 	var stale []*executor
-	if p.py.foreign { // a foreign adapter may have imported the old code ahead of its job
+	if p.py.foreign && d.Generation > 1 { // a foreign adapter may have imported the old code ahead of its job
 		p.idle = slices.DeleteFunc(p.idle, func(e *executor) bool {
 			old := e.generation < d.Generation
 			if old {

@@ -3,7 +3,6 @@ package pyexec
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,7 +17,6 @@ const (
 	maxOutputLine = 64 << 10        // a longer line of output is cut into pieces
 	windUpLimit   = 5 * time.Second // from the final message to the end of the process
 	readyLimit    = 60 * time.Second
-	apiVersion    = "0.11"
 	tailSize      = 2 << 10 // of what an executor said before it got a job
 )
 
@@ -42,63 +38,6 @@ type executor struct {
 	dead  bool
 	tail  []byte
 	limit *time.Timer
-}
-
-// pipes are the executor's descriptors: ours and the child's.
-type pipes struct {
-	cmdR, cmdW, protoR, protoW, outR, outW, errR, errW *os.File
-}
-
-func (p *pipes) all() []*os.File {
-	return []*os.File{p.cmdR, p.cmdW, p.protoR, p.protoW, p.outR, p.outW, p.errR, p.errW}
-}
-
-func (p *pipes) closeChild() {
-	for _, f := range []*os.File{p.cmdR, p.protoW, p.outW, p.errW} {
-		if f != nil {
-			f.Close()
-		}
-	}
-}
-
-func (p *pipes) closeAll() {
-	for _, f := range p.all() {
-		if f != nil {
-			f.Close()
-		}
-	}
-}
-
-func makePipes(foreign bool) (*pipes, error) {
-	p := &pipes{}
-	type pair struct{ r, w **os.File }
-	pairs := []pair{{&p.cmdR, &p.cmdW}, {&p.protoR, &p.protoW}, {&p.errR, &p.errW}}
-	if !foreign {
-		pairs = append(pairs, pair{&p.outR, &p.outW})
-	}
-	for _, x := range pairs {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			p.closeAll()
-			return nil, fmt.Errorf("cannot make a pipe: %w", err)
-		}
-		// Only our end is non-blocking: the flag belongs to the end, and Python expects blocking ones.
-		ours := fds[0]
-		if x.w == &p.cmdW {
-			ours = fds[1]
-		}
-		unix.SetNonblock(ours, true)
-		*x.r, *x.w = os.NewFile(uintptr(fds[0]), "|r"), os.NewFile(uintptr(fds[1]), "|w")
-	}
-	return p, nil
-}
-
-// childFiles are the child's descriptors 0, 1, 2, ...: a foreign adapter speaks on stdin and stdout, the SDK on 3 and 4.
-func (p *pipes) childFiles(foreign bool, null *os.File) []*os.File {
-	if foreign {
-		return []*os.File{p.cmdR, p.protoW, p.errW}
-	}
-	return []*os.File{null, p.outW, p.errW, p.cmdR, p.protoW}
 }
 
 // startExecutor spawns a process and returns it before it is ready.
@@ -319,27 +258,6 @@ func (e *executor) sayReady(err error) {
 	}
 }
 
-func checkReady(m message) error {
-	if m.Method != "ready" {
-		return fmt.Errorf("expected ready message, got %s", m.Method)
-	}
-	var p struct {
-		Version string `json:"version"`
-	}
-	if len(m.Params) > 0 {
-		if err := json.Unmarshal(m.Params, &p); err != nil {
-			return fmt.Errorf("the adapter's ready message is malformed: %w", err)
-		}
-	}
-	switch p.Version {
-	case apiVersion, "dev":
-		return nil
-	case "":
-		return fmt.Errorf("adapter version mismatch: no protocol version was sent, %s is expected; update the coflux package", apiVersion)
-	}
-	return fmt.Errorf("adapter version mismatch: protocol version %s is expected, but the adapter reports %s; install a coflux package of generation %s", apiVersion, p.Version, apiVersion)
-}
-
 // onOutput takes a line from descriptor 1 or 2.
 func (e *executor) onOutput(level int, line []byte) {
 	line = bytes.TrimRight(line, "\r")
@@ -410,26 +328,13 @@ func (e *executor) onExit(s exitStatus) {
 	tail := strings.TrimSpace(string(e.tail))
 	e.mu.Unlock()
 	e.sayReady(startError(s, tail))
-	e.pool.onExit(e)
+	e.pool.onExit(e, s)
 	if b != nil {
 		b.end(b.outcome(s))
 	}
 	os.RemoveAll(e.dir)
 	close(e.exited)
 	e.pool.wg.Done()
-}
-
-func startError(s exitStatus, tail string) error {
-	if s.Gone {
-		return errGuardGone
-	}
-	if strings.Contains(tail, "No module named coflux") {
-		return errors.New("the coflux package is not installed in this Python environment")
-	}
-	if tail != "" {
-		return fmt.Errorf("the executor ended before it was ready (%s): %s", s, tail)
-	}
-	return fmt.Errorf("the executor ended before it was ready (%s)", s)
 }
 
 // dropFile removes a value's file that nobody will read again; only files of the executor's own directory.

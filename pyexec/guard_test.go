@@ -178,6 +178,8 @@ func TestFenceAndRevive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEngine(t, nil)
+			// Nobody hears the guard: it goes on trying, and nothing may wait for it.
+			e.pool.SetPeers([]Statement{{Network: "tcp", Address: "127.0.0.1:1", Data: []byte("gone\n")}})
 			file := filepath.Join(t.TempDir(), "pids")
 			h := e.start(Job{Target: "spawn_children", Arguments: values(t, file)})
 			pids := waitPids(t, file)
@@ -197,7 +199,9 @@ func TestFenceAndRevive(t *testing.T) {
 			if refused.Error == nil || refused.Error.Message != ErrFenced.Error() {
 				t.Errorf("Run after the fence: %+v", refused)
 			}
-			if err := e.pool.Revive(context.Background()); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if err := e.pool.Revive(ctx); err != nil {
 				t.Fatal(err)
 			}
 			if h := e.run("echo", 1); h.ends() != "terminated 1" {

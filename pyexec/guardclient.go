@@ -19,7 +19,8 @@ type guard struct {
 	conn *net.UnixConn
 	cmd  *exec.Cmd
 	boot string
-	gone chan struct{} // closed when nothing of the guard's is alive and every end was reported
+	down chan struct{} // closed when nothing of the guard's is alive and every end was reported
+	gone chan struct{} // closed when the guard itself has ended: it may be making its statement for a while
 
 	mu     sync.Mutex
 	last   uint64
@@ -69,7 +70,7 @@ func startGuard(scratch, boot string) (*guard, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot start the guard process: %w", err)
 	}
-	g := &guard{conn: conn, cmd: cmd, boot: boot, gone: make(chan struct{}), procs: map[uint64]*guardProcess{}}
+	g := &guard{conn: conn, cmd: cmd, boot: boot, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}}
 	go g.listen()
 	return g, nil
 }
@@ -99,7 +100,7 @@ func (g *guard) spawn(spec spawnSpec, ended func(exitStatus)) (process, error) {
 // send never blocks for long: a guard that does not read is ended, which takes its children along.
 func (g *guard) send(m guardMessage, files []*os.File) error {
 	err := sendMessage(g.conn, m, files, 2*time.Second)
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooLong) {
 		g.cmd.Process.Kill()
 	}
 	return err
@@ -181,6 +182,7 @@ func (g *guard) bury() {
 		}
 		p.ended(exitStatus{Signal: int(unix.SIGKILL), Gone: true})
 	}
+	close(g.down)
 }
 
 // sweep ends what a guard that was killed itself may have left: members of groups whose leader PDEATHSIG took.

@@ -18,8 +18,8 @@ import (
 //	node  -> guard  spawn (+fds) | kill | killall | alive | peers | quit
 //	guard -> node   started | failed | exited | fenced | said
 
-// maxPacket bounds one packet; the kernel refuses to send more than the socket buffer (about 200 KiB) anyway.
-const maxPacket = 256 << 10
+// maxPacket bounds one packet; the kernel refuses to send more than the socket buffer (about 200 KiB).
+const maxPacket = 180 << 10
 
 // maxFiles is how many descriptors a spawn may carry.
 const maxFiles = 8
@@ -68,6 +68,9 @@ func sendMessage(c *net.UnixConn, m guardMessage, files []*os.File, timeout time
 	if err != nil {
 		return fmt.Errorf("encode a guard message: %w", err)
 	}
+	if len(b) > maxPacket {
+		return fmt.Errorf("%w: %d KiB, at most %d are possible", errTooLong, len(b)>>10, maxPacket>>10)
+	}
 	var oob []byte
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -83,11 +86,16 @@ func sendMessage(c *net.UnixConn, m guardMessage, files []*os.File, timeout time
 		oob = unix.UnixRights(fds...)
 	}
 	c.SetWriteDeadline(time.Now().Add(timeout))
-	if _, _, err := c.WriteMsgUnix(b, oob, nil); err != nil {
+	if _, _, err := c.WriteMsgUnix(b, oob, nil); errors.Is(err, syscall.EMSGSIZE) {
+		return fmt.Errorf("%w: %d KiB do not fit into the socket", errTooLong, len(b)>>10)
+	} else if err != nil {
 		return fmt.Errorf("write to the control socket: %w", err)
 	}
 	return nil
 }
+
+// errTooLong means that a message was not sent because of its size; the guard is well.
+var errTooLong = errors.New("a message to the guard is too long")
 
 // errNoMessage means that a packet could not be understood; its descriptors are closed.
 var errNoMessage = errors.New("not a control message")

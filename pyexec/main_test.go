@@ -54,7 +54,7 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 	t.Helper()
 	cfg := Config{
 		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 2, Scratch: t.TempDir(),
-		Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
+		Python: os.Getenv("COFLUX_TEST_PYTHON"), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
 	}
 	if testing.Verbose() {
 		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +37,7 @@ type Pool struct {
 	mu       sync.Mutex
 	state    int
 	guard    *guard
+	old      []*guard // replaced by Revive, may still be making their statements
 	seq      uint64
 	starting int
 	idle     []*executor // ready, oldest first
@@ -125,25 +125,26 @@ func (p *Pool) adopt(g *guard) {
 	p.wg.Add(1)
 	go func() {
 		defer p.wg.Done()
+		<-g.down
+		p.mu.Lock()
+		lost := p.fenceLocked(g)
+		p.mu.Unlock()
+		endLost(lost)
 		<-g.gone
-		p.guardGone(g)
 	}()
 	p.refill()
 }
 
-// guardGone fences the pool when its guard ended on its own.
-func (p *Pool) guardGone(g *guard) {
-	p.mu.Lock()
-	if p.guard == g && p.state == stateRunning {
+// fenceLocked fences the pool when its guard ended on its own, and returns the bodies that never began.
+func (p *Pool) fenceLocked(g *guard) []*body {
+	if p.guard != g || p.state == stateStopped {
+		return nil
+	}
+	if p.state == stateRunning {
 		p.state = stateFenced
 		p.log.Warn("the guard has ended and every execution with it")
 	}
-	lost := p.dropWaiting()
-	p.mu.Unlock()
-	for _, b := range lost {
-		b.kill(true)
-		b.end(Result{})
-	}
+	return p.dropWaiting()
 }
 
 // Stop kills everything and waits; when ctx ends first the guard is killed, which kills everything too. The guard
@@ -161,6 +162,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	}
 	p.killBodies()
 	g.send(guardMessage{Op: "quit"}, nil)
+	p.forgetOld(g)
 	done := make(chan struct{})
 	go func() { p.wg.Wait(); close(done) }()
 	var err error
@@ -173,6 +175,21 @@ func (p *Pool) Stop(ctx context.Context) error {
 	}
 	p.null.Close()
 	return err
+}
+
+// forgetOld ends guards that are still busy with a statement: nothing of theirs is alive, and the node can speak.
+func (p *Pool) forgetOld(g *guard) {
+	p.mu.Lock()
+	old := p.old
+	p.old = nil
+	p.mu.Unlock()
+	p.wg.Go(func() {
+		for _, o := range old {
+			o.cmd.Process.Kill()
+		}
+		<-g.down
+		g.cmd.Process.Kill()
+	})
 }
 
 // Revive puts a fenced pool back into service with a fresh guard that has no deadline yet.
@@ -188,7 +205,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 	}
 	g.send(guardMessage{Op: "quit"}, nil)
 	select {
-	case <-g.gone:
+	case <-g.down:
 	case <-ctx.Done():
 		g.cmd.Process.Kill()
 		return fmt.Errorf("the old guard did not end in time and was killed; try again: %w", ctx.Err())
@@ -199,6 +216,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.old = append(p.old, g)
 	if p.state != stateFenced {
 		fresh.send(guardMessage{Op: "quit"}, nil)
 		<-fresh.gone
@@ -206,216 +224,6 @@ func (p *Pool) Revive(ctx context.Context) error {
 	}
 	p.adopt(fresh)
 	return nil
-}
-
-// Run starts a job and returns at once; everything else goes to the host.
-func (p *Pool) Run(job Job, host Host) error {
-	b := &body{job: job, host: host, pool: p}
-	b.trace("run")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch p.state {
-	case stateRunning:
-	case stateFenced:
-		return ErrFenced
-	default:
-		return ErrStopped
-	}
-	if p.bodies[job.ExecutionID] != nil {
-		return fmt.Errorf("execution %s is running already", job.ExecutionID)
-	}
-	b.snapshot = p.code.use(job.Module)
-	p.bodies[job.ExecutionID] = b
-	p.waiting = append(p.waiting, b)
-	p.match()
-	p.refill()
-	return nil
-}
-
-// match gives waiting bodies to idle executors; called with mu held.
-func (p *Pool) match() {
-	for len(p.waiting) > 0 && len(p.idle) > 0 {
-		b, e := p.waiting[0], p.idle[0]
-		p.waiting, p.idle = p.waiting[1:], p.idle[1:]
-		p.running[b] = e
-		p.wg.Add(1)
-		go func() {
-			defer p.wg.Done()
-			if !e.assign(b) {
-				p.requeue(b)
-			}
-		}()
-	}
-}
-
-// requeue is for a body whose executor died before it got the job.
-func (p *Pool) requeue(b *body) {
-	p.mu.Lock()
-	delete(p.running, b)
-	ok := p.state == stateRunning && !b.killed.Load()
-	if ok {
-		p.waiting = append([]*body{b}, p.waiting...)
-		p.match()
-		p.refill()
-	}
-	p.mu.Unlock()
-	if !ok {
-		b.end(Result{})
-	}
-}
-
-// refill starts as many executors as are waited for and kept warm; called with mu held.
-func (p *Pool) refill() {
-	if p.state != stateRunning {
-		return
-	}
-	want := len(p.waiting) + p.cfg.Warm - len(p.idle)
-	if p.paused {
-		want = len(p.waiting)
-	}
-	for limit := max(4, 2*runtime.NumCPU()); p.starting < min(want, limit); {
-		p.starting++
-		p.seq++
-		p.wg.Add(1)
-		go p.startOne(p.guard, p.seq)
-	}
-}
-
-func (p *Pool) startOne(g *guard, seq uint64) {
-	defer p.wg.Done()
-	p.wg.Add(1) // until onExit
-	e, err := startExecutor(p, g, seq)
-	if err != nil {
-		p.wg.Done()
-	} else {
-		err = <-e.readied
-	}
-	p.mu.Lock()
-	p.starting--
-	var failed *body
-	switch {
-	case err == nil && p.state == stateRunning && p.guard == g:
-		p.idle = append(p.idle, e)
-		p.match()
-	case err == nil:
-		e.kill()
-	case len(p.waiting) > p.starting:
-		failed = p.waiting[0]
-		p.waiting = p.waiting[1:]
-	default:
-		p.pause(err)
-	}
-	p.refill()
-	p.mu.Unlock()
-	if failed != nil {
-		if errors.Is(err, errGuardGone) {
-			failed.kill(true)
-		}
-		failed.end(Result{Error: internal(fmt.Sprintf("failed to spawn executor: %v", err))})
-	}
-}
-
-// pause holds warm starts back for a while after one failed; called with mu held.
-func (p *Pool) pause(err error) {
-	if p.paused || p.state != stateRunning || errors.Is(err, errGuardGone) {
-		return
-	}
-	p.log.Error("a warm executor could not be started", "error", err)
-	p.paused = true
-	p.resume = time.AfterFunc(spawnBackoff, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.paused = false
-		p.refill()
-	})
-}
-
-// attach says whether b may begin on e.
-func (p *Pool) attach(b *body, e *executor) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.running[b] = e
-	return !b.killed.Load()
-}
-
-func (p *Pool) executorOf(b *body) *executor {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.running[b]
-}
-
-func (p *Pool) forget(b *body) {
-	p.mu.Lock()
-	delete(p.running, b)
-	delete(p.bodies, b.job.ExecutionID)
-	old := p.code.release(b.snapshot)
-	p.mu.Unlock()
-	if old != "" {
-		os.RemoveAll(old)
-	}
-}
-
-// onExit takes a dead executor out of the idle ones.
-func (p *Pool) onExit(e *executor) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = slices.DeleteFunc(p.idle, func(o *executor) bool { return o == e })
-	p.refill()
-}
-
-// Kill ends an execution at once: SIGKILL to its process group, no result, then Terminated.
-func (p *Pool) Kill(executionID string) {
-	p.mu.Lock()
-	b := p.bodies[executionID]
-	n := len(p.waiting)
-	p.waiting = slices.DeleteFunc(p.waiting, func(o *body) bool { return o == b })
-	waited := len(p.waiting) < n
-	p.mu.Unlock()
-	if b == nil {
-		return
-	}
-	b.kill(false)
-	if waited {
-		b.end(Result{})
-	}
-}
-
-// KillAll is the fence: every execution is killed and reported Lost, and Run refuses until Revive.
-func (p *Pool) KillAll() {
-	p.mu.Lock()
-	if p.state != stateRunning {
-		p.mu.Unlock()
-		return
-	}
-	p.state = stateFenced
-	g := p.guard
-	p.mu.Unlock()
-	g.send(guardMessage{Op: "killall"}, nil)
-	p.killBodies()
-}
-
-// killBodies marks every body as lost and ends those that never began.
-func (p *Pool) killBodies() {
-	p.mu.Lock()
-	all := make([]*body, 0, len(p.bodies))
-	for _, b := range p.bodies {
-		all = append(all, b)
-	}
-	lost := p.dropWaiting()
-	p.mu.Unlock()
-	for _, b := range all {
-		b.kill(true)
-	}
-	for _, b := range lost {
-		b.end(Result{})
-	}
-}
-
-// dropWaiting empties the queue; called with mu held.
-func (p *Pool) dropWaiting() []*body {
-	lost := p.waiting
-	p.waiting = nil
-	return lost
 }
 
 // AliveUntil moves the guard's deadline (CLOCK_BOOTTIME nanoseconds): when it passes the guard kills every group,

@@ -29,7 +29,8 @@ type Config struct {
 	// DiscoverTimeout limits the import of one module; 0 = 60 s.
 	DiscoverTimeout time.Duration
 
-	// Trace is told when an execution reaches a stage: run, written, result, drained, exited. Nil = nobody asks.
+	// Trace is told when an execution reaches a stage: run, written (the process has it), final (it
+	// has answered), result (passed on), exited. It must not block. Nil = nobody asks.
 	Trace func(executionID, stage string)
 }
 

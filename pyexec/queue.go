@@ -1,0 +1,231 @@
+package pyexec
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// Run starts a job and returns at once; everything else goes to the host.
+func (p *Pool) Run(job Job, host Host) error {
+	b := &body{job: job, host: host, pool: p}
+	b.trace("run")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.state {
+	case stateRunning:
+	case stateFenced:
+		return ErrFenced
+	default:
+		return ErrStopped
+	}
+	if p.bodies[job.ExecutionID] != nil {
+		return fmt.Errorf("execution %s is running already", job.ExecutionID)
+	}
+	b.snapshot = p.code.use(job.Module)
+	p.bodies[job.ExecutionID] = b
+	p.waiting = append(p.waiting, b)
+	p.match()
+	p.refill()
+	return nil
+}
+
+// match gives waiting bodies to idle executors; called with mu held.
+func (p *Pool) match() {
+	for len(p.waiting) > 0 && len(p.idle) > 0 {
+		b, e := p.waiting[0], p.idle[0]
+		p.waiting, p.idle = p.waiting[1:], p.idle[1:]
+		p.running[b] = e
+		p.wg.Add(1)
+		go func() {
+			defer p.wg.Done()
+			if !e.assign(b) {
+				p.requeue(b)
+			}
+		}()
+	}
+}
+
+// requeue is for a body whose executor died before it got the job.
+func (p *Pool) requeue(b *body) {
+	p.mu.Lock()
+	delete(p.running, b)
+	ok := p.state == stateRunning && !b.killed.Load()
+	if ok {
+		p.waiting = append([]*body{b}, p.waiting...)
+		p.match()
+		p.refill()
+	}
+	p.mu.Unlock()
+	if !ok {
+		b.end(Result{})
+	}
+}
+
+// refill starts as many executors as are waited for and kept warm; called with mu held.
+func (p *Pool) refill() {
+	if p.state != stateRunning {
+		return
+	}
+	want := len(p.waiting) + p.cfg.Warm - len(p.idle)
+	if p.paused {
+		want = len(p.waiting)
+	}
+	for limit := max(4, 2*runtime.NumCPU()); p.starting < min(want, limit); {
+		p.starting++
+		p.seq++
+		p.wg.Add(1)
+		go p.startOne(p.guard, p.seq)
+	}
+}
+
+func (p *Pool) startOne(g *guard, seq uint64) {
+	defer p.wg.Done()
+	p.wg.Add(1) // until onExit
+	e, err := startExecutor(p, g, seq)
+	if err != nil {
+		p.wg.Done()
+	} else {
+		err = <-e.readied
+	}
+	p.mu.Lock()
+	p.starting--
+	var failed *body
+	var lost []*body
+	switch {
+	case err == nil && p.state == stateRunning && p.guard == g:
+		p.idle = append(p.idle, e)
+		p.match()
+	case err == nil:
+		e.kill()
+	case errors.Is(err, errGuardGone):
+		lost = p.fenceLocked(g)
+	case len(p.waiting) > p.starting:
+		failed = p.waiting[0]
+		p.waiting = p.waiting[1:]
+	default:
+		p.pause(err)
+	}
+	p.refill()
+	p.mu.Unlock()
+	endLost(lost)
+	if failed != nil {
+		failed.end(Result{Error: internal(fmt.Sprintf("failed to spawn executor: %v", err))})
+	}
+}
+
+// pause holds warm starts back for a while after one failed; called with mu held.
+func (p *Pool) pause(err error) {
+	if p.paused || p.state != stateRunning {
+		return
+	}
+	p.log.Error("executors are kept ready again after a pause", "pause", spawnBackoff, "error", err)
+	p.paused = true
+	p.resume = time.AfterFunc(spawnBackoff, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.paused = false
+		p.refill()
+	})
+}
+
+// attach says whether b may begin on e.
+func (p *Pool) attach(b *body, e *executor) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[b] = e
+	return !b.killed.Load()
+}
+
+func (p *Pool) executorOf(b *body) *executor {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running[b]
+}
+
+func (p *Pool) forget(b *body) {
+	p.mu.Lock()
+	delete(p.running, b)
+	delete(p.bodies, b.job.ExecutionID)
+	old := p.code.release(b.snapshot)
+	p.mu.Unlock()
+	if old != "" {
+		os.RemoveAll(old)
+	}
+}
+
+// onExit takes a dead executor out of the idle ones.
+func (p *Pool) onExit(e *executor, s exitStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	p.idle = slices.DeleteFunc(p.idle, func(o *executor) bool { return o == e })
+	if len(p.idle) < n && !s.Gone {
+		p.pause(fmt.Errorf("an idle executor has ended (%s)", s))
+	}
+	p.refill()
+}
+
+// Kill ends an execution at once: SIGKILL to its process group, no result, then Terminated.
+func (p *Pool) Kill(executionID string) {
+	p.mu.Lock()
+	b := p.bodies[executionID]
+	n := len(p.waiting)
+	p.waiting = slices.DeleteFunc(p.waiting, func(o *body) bool { return o == b })
+	waited := len(p.waiting) < n
+	p.mu.Unlock()
+	if b == nil {
+		return
+	}
+	b.kill(false)
+	if waited {
+		b.end(Result{})
+	}
+}
+
+// KillAll is the fence: every execution is killed and reported Lost, and Run refuses until Revive.
+func (p *Pool) KillAll() {
+	p.mu.Lock()
+	if p.state != stateRunning {
+		p.mu.Unlock()
+		return
+	}
+	p.state = stateFenced
+	g := p.guard
+	p.mu.Unlock()
+	g.send(guardMessage{Op: "killall"}, nil)
+	p.killBodies()
+}
+
+// killBodies marks every body as lost and ends those that never began.
+func (p *Pool) killBodies() {
+	p.mu.Lock()
+	all := make([]*body, 0, len(p.bodies))
+	for _, b := range p.bodies {
+		all = append(all, b)
+	}
+	lost := p.dropWaiting()
+	p.mu.Unlock()
+	for _, b := range all {
+		b.kill(true)
+	}
+	endLost(lost)
+}
+
+// endLost ends bodies that never began.
+func endLost(bodies []*body) {
+	for _, b := range bodies {
+		b.kill(true)
+		b.end(Result{})
+	}
+}
+
+// dropWaiting empties the queue; called with mu held.
+func (p *Pool) dropWaiting() []*body {
+	lost := p.waiting
+	p.waiting = nil
+	return lost
+}
