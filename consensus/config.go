@@ -77,6 +77,9 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
+// loneStep is what the heartbeat timeout can be shortened by while Raft runs: see Host.leadAlone.
+const loneStep = time.Millisecond
+
 // scaled is d on this machine.
 func (c *Config) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * c.Multiplier)
@@ -85,8 +88,8 @@ func (c *Config) scaled(d time.Duration) time.Duration {
 func (c *Config) raft(notify chan<- bool) *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.Dir.Identity().NodeID)
-	rc.HeartbeatTimeout = c.scaled(tick)
-	rc.ElectionTimeout = c.scaled(tick)
+	rc.HeartbeatTimeout = c.scaled(tick) + loneStep
+	rc.ElectionTimeout = c.scaled(tick) + loneStep
 	rc.LeaderLeaseTimeout = c.scaled(tick)
 	rc.CommitTimeout = 10 * time.Millisecond // followers learn of a commit with the next message only
 	rc.MaxAppendEntries = 512

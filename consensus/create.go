@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/raft"
 )
@@ -66,7 +67,26 @@ func (h *Host) create(cluster string) error {
 	if err := h.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {
 		return fmt.Errorf("create the cluster %s: %w", cluster, err)
 	}
-	return h.cfg.Dir.update(func(l *lineage) { l.Held, l.Creating = true, false })
+	if err := h.cfg.Dir.update(func(l *lineage) { l.Held, l.Creating = true, false }); err != nil {
+		return err
+	}
+	return h.leadAlone()
+}
+
+// leadAlone lets the only voter of a cluster lead without waiting for the heartbeats of a leader that can not exist: a
+// follower whose heartbeat timeout is shortened looks at once whether it has passed.
+func (h *Host) leadAlone() error {
+	servers := h.raft.GetConfiguration().Configuration().Servers
+	voters := slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
+	if len(voters) != 1 || string(voters[0].ID) != h.id {
+		return nil
+	}
+	rc := h.raft.ReloadableConfig()
+	rc.HeartbeatTimeout = h.cfg.scaled(tick)
+	if err := h.raft.ReloadConfig(rc); err != nil {
+		return fmt.Errorf("take the lead alone: %w", err)
+	}
+	return nil
 }
 
 // resumeCreation ends a creation that a crash interrupted after the log had begun.

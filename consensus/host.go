@@ -148,7 +148,7 @@ func (h *Host) Start() error {
 		return err
 	}
 	h.raft = r
-	if err := h.resumeCreation(); err != nil {
+	if err := errors.Join(h.resumeCreation(), h.leadAlone()); err != nil {
 		h.raft = nil
 		r.Shutdown().Error()
 		return err

@@ -23,6 +23,28 @@ func TestOneNodeCommits(t *testing.T) {
 	})
 }
 
+// A node that is alone has nobody to wait for, neither at its birth nor at a restart.
+func TestLoneNodeLeadsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t)
+		defer c.stop()
+		n := c.add("n0")
+		n.start()
+		time.Sleep(time.Minute)
+		for range 3 {
+			if !n.host.HasState() {
+				if err := n.host.Bootstrap(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "the lead", 20*time.Millisecond, func() bool { return n.host.Barrier(t.Context()) == nil })
+			n.kill()
+			n.start()
+		}
+	})
+}
+
 func TestFailoverLosesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -238,6 +238,27 @@ func churn(t *testing.T, rng *rand.Rand) {
 	}
 }
 
+// A leader without gossip does not take itself for dead.
+func TestLeaderNeverDemotesItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t)
+		c.voters = 3
+		defer c.stop()
+		c.grow(3)
+		c.add("n3").start()
+		time.Sleep(15 * time.Second)
+		l := c.leader()
+		c.mu.Lock()
+		c.hidden[[2]string{l.name, l.name}] = true
+		c.mu.Unlock()
+		time.Sleep(90 * time.Second)
+		if got := c.leader(); got != l || !slices.Contains(c.voterNames(), l.name) {
+			t.Fatalf("%s leads, voters %v", got.name, c.voterNames())
+		}
+	})
+}
+
 func TestVoterChanges(t *testing.T) {
 	t.Parallel()
 	ids := func(s string) (out []raft.ServerID) {

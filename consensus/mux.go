@@ -25,6 +25,7 @@ type Mux struct {
 	ln     net.Listener
 	logger hclog.Logger
 	subs   map[byte]*subListener
+	done   chan struct{} // closed by Stop
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex // guards the rest
@@ -35,7 +36,7 @@ type Mux struct {
 
 // NewMux takes over ln. It accepts nothing before Start.
 func NewMux(ln net.Listener, logger hclog.Logger) *Mux {
-	m := &Mux{ln: ln, logger: logger.Named("mux"), subs: map[byte]*subListener{}, conns: map[*muxConn]struct{}{}}
+	m := &Mux{ln: ln, logger: logger.Named("mux"), subs: map[byte]*subListener{}, done: make(chan struct{}), conns: map[*muxConn]struct{}{}}
 	for _, tag := range []byte{tagRaft, tagQuestion, tagHTTP} {
 		m.subs[tag] = &subListener{addr: ln.Addr(), conns: make(chan net.Conn), done: make(chan struct{})}
 	}
@@ -63,6 +64,9 @@ func (m *Mux) Start() {
 // Stop closes the listener and every connection, and waits. It is idempotent.
 func (m *Mux) Stop() {
 	m.mu.Lock()
+	if !m.stopped {
+		close(m.done)
+	}
 	m.stopped = true
 	open := make([]*muxConn, 0, len(m.conns))
 	for c := range m.conns {
@@ -96,7 +100,10 @@ func (m *Mux) accept() {
 			// Out of descriptors, mostly: wait for some to come back instead of spinning.
 			m.mu.Unlock()
 			m.logger.Warn("can not accept a connection", "error", err)
-			time.Sleep(delay)
+			select {
+			case <-m.done:
+			case <-time.After(delay):
+			}
 			delay = min(2*delay, time.Second)
 			continue
 		}

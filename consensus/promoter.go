@@ -30,7 +30,7 @@ func (d *pilotDelegate) NotifyState(*autopilot.State) {}
 // KnownServers are those that gossip sees alive. Gossip only ever makes a server look worse: health needs an answer.
 func (d *pilotDelegate) KnownServers() map[raft.ServerID]*autopilot.Server {
 	known := map[raft.ServerID]*autopilot.Server{}
-	for _, m := range d.h.cfg.Members() {
+	for _, m := range append(d.h.cfg.Members(), MemberInfo{ID: d.h.id}) { // gossip may not have begun here
 		known[raft.ServerID(m.ID)] = &autopilot.Server{
 			ID: raft.ServerID(m.ID), Name: m.ID, Address: raft.ServerAddress(m.ID),
 			NodeStatus: autopilot.NodeAlive, NodeType: autopilot.NodeVoter, IsLeader: m.ID == d.h.id,
@@ -105,9 +105,12 @@ func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autop
 			if srv.Health.Healthy {
 				healthy++
 			}
+			if srv.State == autopilot.RaftLeader {
+				continue // it neither replaces nor demotes itself
+			}
 			if !srv.Health.Healthy && p.now().Sub(srv.Health.StableSince) >= p.replaceAfter {
 				dead = append(dead, id)
-			} else if srv.State != autopilot.RaftLeader {
+			} else {
 				spare = append(spare, id)
 			}
 		case srv.Health.IsStable(p.now(), s.ServerStabilizationTime(c)):
