@@ -1,0 +1,103 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
+)
+
+type submitted struct{ RunID, StepID, ExecutionID string }
+
+func submit(t *testing.T, s *Server, body map[string]any) submitted {
+	t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := ask(s, "POST", "/api/submit_workflow", string(text))
+	var out submitted
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Code != 200 || w.Header().Get("Coflux-Index") == "" {
+		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	return out
+}
+
+func TestSubmitKeepsWhatItWasGiven(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	big := `"` + strings.Repeat("x", 5000) + `"`
+	got := submit(t, s, map[string]any{"workspaceId": w, "module": "shop.flows", "target": "checkout", "delay": 500, "timeout": 700,
+		"arguments": [][]string{{"json", `{"b":1.0,"a":[12345678901234567890]}`}, {"json", big}},
+		"waitFor":   []int{}, "cache": nil, "defer": nil, "retries": map[string]any{"limit": 0}, "recurrent": false, "memo": false, "requires": map[string]any{}})
+	if diff := cmp.Diff(submitted{got.RunID, got.RunID + ":1", got.RunID + ":1:1"}, got); diff != "" {
+		t.Error(diff)
+	}
+	step := m.store.View().Step(state.StepID{Run: got.RunID, Number: 1})
+	if step.Delay != 500 || step.Timeout != 700 || step.Module != "shop.flows" || step.Target != "checkout" {
+		t.Errorf("%+v", step)
+	}
+	if text := string(step.Arguments[0].Data); text != `{"type":"dict","items":["a",[12345678901234567890],"b",1.0]}` {
+		t.Error(text)
+	}
+	if key := step.Arguments[1].BlobKey; string(m.blobs[key]) != big || step.Arguments[1].Size != int64(len(big)) {
+		t.Errorf("large argument: %+v", step.Arguments[1])
+	}
+}
+
+func TestSubmitTwiceIsOneRun(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	body := map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{}, "requestId": ulid.Make().String()}
+	if a, b := submit(t, s, body), submit(t, s, body); a != b {
+		t.Errorf("same request id: %v and %v", a, b)
+	}
+	delete(body, "requestId")
+	if a, b := submit(t, s, body), submit(t, s, body); a == b {
+		t.Errorf("two requests without id: %v twice", a)
+	}
+	body["idempotencyKey"] = "order 7"
+	if a, b := submit(t, s, body), submit(t, s, body); a != b {
+		t.Errorf("same key: %v and %v", a, b)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	got := submit(t, s, map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{}})
+	body := `{"workspaceId":"` + w + `","executionId":"` + got.ExecutionID + `"}`
+	checkRefusal(t, ask(s, "POST", "/api/cancel_execution", body, "X-Project", "acme"), 404, "not_found", nil)
+	for range 2 { // once more for a finished one
+		if w := ask(s, "POST", "/api/cancel_execution", body); w.Code != 200 || strings.TrimSpace(w.Body.String()) != "{}" {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	id, _ := state.ParseExecutionID(got.ExecutionID)
+	if r := m.store.View().Execution(id).Result; r == nil || r.Type != state.ResultCancelled {
+		t.Errorf("result %+v", r)
+	}
+}
+
+func TestCreateWorkspaceInAProject(t *testing.T) {
+	t.Parallel()
+	s, _ := newMemory(t).server(nil)
+	w := ask(s, "POST", "/api/create_workspace", `{"name":"staging/eu"}`, "Host", "acme.localhost:7777")
+	var made struct{ ID string }
+	if err := json.Unmarshal(w.Body.Bytes(), &made); err != nil || !strings.HasPrefix(made.ID, "W") {
+		t.Fatal(w.Code, w.Body)
+	}
+	for _, how := range [][]string{{"Host", "acme.localhost"}, {"X-Project", "acme"}, {"Host", "acme.localhost", "X-Project", "acme"}} {
+		var doc map[string]workspaceDoc
+		_ = json.Unmarshal(ask(s, "GET", "/topics/workspaces", "", how...).Body.Bytes(), &doc)
+		if diff := cmp.Diff(map[string]workspaceDoc{made.ID: {Name: "staging/eu", State: "active"}}, doc); diff != "" {
+			t.Error(how, diff)
+		}
+	}
+}
