@@ -72,6 +72,15 @@ func newID() string {
 	return ulid.MustNew(ulid.Timestamp(time.Now()), rand.Reader).String()
 }
 
+// laterID returns an id that sorts behind the given one.
+func laterID(id string) string {
+	u, err := ulid.ParseStrict(id)
+	if err != nil || u.Time() >= ulid.MaxTime() {
+		return id + "1"
+	}
+	return ulid.MustNew(u.Time()+1, rand.Reader).String()
+}
+
 // OpenDir locks a data directory and loads, or makes, the identity in it.
 func OpenDir(path string) (*Dir, error) {
 	abs, err := filepath.Abs(path)
@@ -139,6 +148,9 @@ func (d *Dir) load() error {
 	d.nodeID, d.hasLog = id.NodeID, id.HasLog
 	if d.lineage.Removed && d.lineage.NodeID == id.NodeID {
 		return fmt.Errorf("the node %s was removed from its cluster and its id never comes back; move %s aside and start again with --join to join as a new node", id.NodeID, filepath.Join(d.path, "raft"))
+	}
+	if d.boot <= d.lineage.Boot {
+		d.boot = laterID(d.lineage.Boot) // the clock went back: later boots compare greater all the same
 	}
 	d.lineage.NodeID, d.lineage.Boot, d.lineage.Removed = id.NodeID, d.boot, false
 	return d.save(d.lineage)

@@ -1,11 +1,15 @@
 package consensus
 
 import (
+	"crypto/rand"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
 func refusal(t *testing.T, path string, parts ...string) {
@@ -158,4 +162,25 @@ func TestUnfinishedFirstLogIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustOpenDisk(t, path, nil).stop()
+}
+
+func TestLaterBootsCompareGreaterWhateverTheClock(t *testing.T) {
+	path := t.TempDir()
+	d, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead := ulid.MustNew(ulid.Timestamp(time.Now().Add(time.Hour)), rand.Reader).String()
+	if err := d.update(func(l *lineage) { l.Boot = ahead }); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	again, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if boot := again.Identity().Boot; boot <= ahead {
+		t.Errorf("boot %s is not greater than %s", boot, ahead)
+	}
 }

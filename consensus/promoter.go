@@ -95,9 +95,17 @@ func (p *promoter) FilterFailedServerRemovals(*autopilot.Config, *autopilot.Stat
 	return &autopilot.FailedServers{}
 }
 
+// firstStable is how long a node has to be healthy to become one of the first three voters: a mesh that survives no loss
+// yet gains more by its next voters than it risks by a shaky one.
+const firstStable = 2 * time.Second
+
 func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
 	var dead, spare, candidates []raft.ServerID
 	healthy, voters := 0, 0
+	stable := s.ServerStabilizationTime(c)
+	if len(s.Voters) < 3 {
+		stable = min(stable, firstStable)
+	}
 	for id, srv := range s.Servers {
 		switch {
 		case srv.HasVotingRights():
@@ -113,7 +121,7 @@ func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autop
 			} else {
 				spare = append(spare, id)
 			}
-		case srv.Health.IsStable(p.now(), s.ServerStabilizationTime(c)):
+		case srv.Health.IsStable(p.now(), stable):
 			candidates = append(candidates, id)
 		}
 	}
