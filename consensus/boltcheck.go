@@ -100,8 +100,8 @@ func (c *boltCheck) metas() (root uint64, err error) {
 			newest, root, c.end = tx, little.Uint64(m[16:]), little.Uint64(m[40:])
 		}
 	}
-	if c.end*c.size > uint64(len(c.raw)) {
-		return 0, fmt.Errorf("the file holds %d bytes of %d", len(c.raw), c.end*c.size)
+	if c.end > uint64(len(c.raw))/c.size {
+		return 0, fmt.Errorf("the file holds %d bytes of %d pages of %d", len(c.raw), c.end, c.size)
 	}
 	return root, nil
 }
