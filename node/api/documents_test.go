@@ -185,7 +185,9 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestRunStatus(t *testing.T) {
 	t.Parallel()
-	done := func(r state.ResultType) *state.Execution { return &state.Execution{Session: "s", Result: &state.Result{Type: r}} }
+	done := func(r state.ResultType) *state.Execution {
+		return &state.Execution{Session: "s", Result: &state.Result{Type: r}}
+	}
 	for want, e := range map[string]*state.Execution{
 		"queued": {}, "running": {Session: "s"}, "completed": done(state.ResultValue), "cancelled": done(state.ResultCancelled),
 		"abandoned": done(state.ResultAbandoned), "failed": done(state.ResultError),
