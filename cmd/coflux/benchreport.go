@@ -27,6 +27,9 @@ func (a *app) printBench(r *benchReport) error {
 	fmt.Fprintf(a.stdout, "coflux %s, %s, %d slots, %d CPUs, Python %s\n", r.Version, count(r.Nodes, "node"), r.Slots, b.CPUs, b.Python)
 	fmt.Fprintf(a.stdout, "This machine: Python forks and exits in %s ms (%s/s), starts in %s ms; fdatasync %s ms (p99 %s ms)\n",
 		number(b.ForkMS), number(b.ForkRate), number(b.StartMS), number(b.FdatasyncMS), number(b.Fdatasync99))
+	if b.Load > float64(b.CPUs)/2 {
+		fmt.Fprintf(a.stdout, "The machine was busy before (load %s): the figures are worse than it can do\n", number(b.Load))
+	}
 	if r.StartMS > 0 {
 		fmt.Fprintf(a.stdout, "Started: every node answers after %s ms, all serve the module after %s ms\n", number(r.StartMS), number(r.ReadyMS))
 	}

@@ -16,6 +16,7 @@ import (
 // Baseline is what the machine itself can do, measured beside the workloads.
 type Baseline struct {
 	CPUs        int     `json:"cpus"`
+	Load        float64 `json:"load"` // of the last minute, before the benchmark
 	Python      string  `json:"python"`
 	ForkMS      float64 `json:"pythonForkMs"`      // fork and exit of a child of a bare Python process
 	ForkRate    float64 `json:"pythonForksPerSec"` // one after the other
@@ -42,6 +43,9 @@ func MeasureBaseline(ctx context.Context, python, dir string, cpus int) (Baselin
 		python = "python3"
 	}
 	base := Baseline{CPUs: cpus}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		base.Load, _ = strconv.ParseFloat(strings.Fields(string(text))[0], 64)
+	}
 	out, err := exec.CommandContext(ctx, python, "-S", "-c", forkScript).Output()
 	if err != nil {
 		return base, fmt.Errorf("measure the forks of %s: %w", python, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
 
 	"github.com/coflux-mesh/coflux/node"
@@ -39,7 +40,7 @@ func TestPrecedence(t *testing.T) {
 	want.HTTPPort, want.GossipPort, want.PeerPort = 3000, 2001, 1002
 	want.Join, want.Repos, want.Path = []string{"a:1", "b:2", "c:3"}, []string{"file.one", "file.two"}, []string{"x", "y"}
 	want.Name, want.Reload, want.Insecure, want.DrainTimeout = "file", true, true, 7*time.Second
-	if diff := cmp.Diff(want, s.cfg); diff != "" {
+	if diff := cmp.Diff(want, s.cfg, cmpopts.IgnoreUnexported(node.Config{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -60,8 +61,9 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	}
 	before, after := reflect.ValueOf(node.Default()), reflect.ValueOf(s.cfg)
 	for i := range after.NumField() {
-		name := after.Type().Field(i).Name
-		if name == "Version" {
+		field := after.Type().Field(i)
+		name := field.Name
+		if name == "Version" || !field.IsExported() {
 			continue
 		}
 		if reflect.DeepEqual(before.Field(i).Interface(), after.Field(i).Interface()) {
