@@ -102,11 +102,14 @@ func TestDiscover(t *testing.T) {
 func TestReload(t *testing.T) {
 	t.Parallel()
 	dir := source(t, map[string]string{
-		"m.py":      answer,
-		"helper.py": "N = 1\n",
-		"slow.py":   "from coflux import task\nimport time, os\n\n@task()\ndef wait(flag):\n    while not os.path.exists(flag): time.sleep(0.005)\n    raise ValueError('old')\n",
+		"m.py":          answer,
+		"helper.py":     "N = 1\n",
+		"p/__init__.py": "",
+		"p/flow.py":     "from coflux import task\n\n@task()\ndef lazy():\n    from p import later\n    return later.N\n",
+		"p/later.py":    "N = 'kept'\n",
+		"slow.py":       "from coflux import task\nimport time, os\n\n@task()\ndef wait(flag):\n    while not os.path.exists(flag): time.sleep(0.005)\n    raise ValueError('old')\n",
 	})
-	e := newEngine(t, func(c *Config) { c.Path, c.Modules = []string{dir}, []string{"m", "slow"} })
+	e := newEngine(t, func(c *Config) { c.Path, c.Modules = []string{dir}, []string{"m", "slow", "p.flow"} })
 	if _, err := e.pool.Discover(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -149,11 +152,16 @@ func TestReload(t *testing.T) {
 	}
 	answerIs("2")
 
+	write(t, filepath.Join(dir, "p/flow.py"), "1/0\n")
+	write(t, filepath.Join(dir, "p/later.py"), "N = 'broken'\n")
 	write(t, filepath.Join(dir, "helper.py"), "N = \n")
 	if d := next(); !strings.Contains(d.Modules[0].Error, "SyntaxError") || !strings.Contains(d.Modules[0].Error, "last good code") || len(d.Modules[0].Targets) != 1 {
 		t.Errorf("broken: %+v", d.Modules[0])
 	}
 	answerIs("2")
+	if h := e.start(Job{Module: "p.flow", Target: "lazy"}).wait(t); string(h.value) != `"kept"` {
+		t.Errorf("a module that a function imports: %s", h.ends())
+	}
 	os.Remove(filepath.Join(dir, "m.py"))
 	next()
 	answerIs("2")
@@ -169,7 +177,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("the running one: %+v", old.res.Error)
 	}
 	kept, err := os.ReadDir(e.pool.code.dir)
-	if err != nil || len(kept) != 2 {
+	if err != nil || len(kept) != 3 {
 		t.Errorf("snapshots kept: %v %v, want one per module", kept, err)
 	}
 }

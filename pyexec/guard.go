@@ -19,7 +19,7 @@ import (
 // guardName is the argv[0] by which a process knows that it is to be a guard.
 const guardName = "coflux-guard"
 
-// childNice is what executions give way by.
+// childNice is by how much executions are nicer than the node.
 const childNice = 5
 
 // maxNap bounds a wait: Go's timers stand still while the machine sleeps, the deadline does not.
@@ -44,6 +44,7 @@ func GuardMain() bool {
 type guardServer struct {
 	conn *net.UnixConn
 	boot string
+	nice int // of executors
 
 	mu    sync.Mutex
 	procs map[int]uint64 // pid of a group leader -> id of the spawn
@@ -67,6 +68,10 @@ func runGuard() error {
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
 		procs: map[int]uint64{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+	}
+	// The system call answers 20 - nice.
+	if raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
+		g.nice = 20 - raw + childNice
 	}
 	go g.out.run()
 	go g.reap()
@@ -186,7 +191,7 @@ func (g *guardServer) spawn(m guardMessage, fds []int) {
 		g.out.put(guardMessage{Op: "failed", ID: m.ID, Text: fmt.Sprintf("cannot start %s: %v", m.Argv[0], err)})
 		return
 	}
-	unix.Setpriority(unix.PRIO_PROCESS, pid, childNice)
+	unix.Setpriority(unix.PRIO_PROCESS, pid, g.nice)
 	g.out.put(guardMessage{Op: "started", ID: m.ID, Pid: pid})
 	select {
 	case g.born <- struct{}{}:

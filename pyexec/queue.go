@@ -176,13 +176,19 @@ func (p *Pool) Kill(executionID string) {
 	n := len(p.waiting)
 	p.waiting = slices.DeleteFunc(p.waiting, func(o *body) bool { return o == b })
 	waited := len(p.waiting) < n
+	if waited {
+		p.wg.Add(1)
+	}
 	p.mu.Unlock()
 	if b == nil {
 		return
 	}
 	b.kill(false)
 	if waited {
-		b.end(Result{})
+		go func() {
+			defer p.wg.Done()
+			b.end(Result{})
+		}()
 	}
 }
 
@@ -208,14 +214,18 @@ func (p *Pool) killBodies() {
 		all = append(all, b)
 	}
 	lost := p.dropWaiting()
+	p.wg.Add(1)
 	p.mu.Unlock()
 	for _, b := range all {
 		b.kill(true)
 	}
-	endLost(lost)
+	go func() {
+		defer p.wg.Done()
+		endLost(lost)
+	}()
 }
 
-// endLost ends bodies that never began.
+// endLost ends bodies that never began. Hosts are called by goroutines of the pool only, never by a caller of the pool.
 func endLost(bodies []*body) {
 	for _, b := range bodies {
 		b.kill(true)

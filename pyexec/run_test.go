@@ -1,6 +1,10 @@
 package pyexec
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -41,5 +45,40 @@ func TestValues(t *testing.T) {
 		} else if string(h.value) != c.want {
 			t.Errorf("%s = %.80s, want %.80s", c.target, h.value, c.want)
 		}
+	}
+}
+
+func TestArgumentFromFile(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	file := filepath.Join(t.TempDir(), "value")
+	text := `{"type":"dict","items":["n",3.0,"big",123456789012345678901234567890,"e",1e5,"who",{"type":"ref","index":0}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ref := []json.RawMessage{[]byte(`["execution","R:7:1","m","t"]`)}
+	h := e.start(Job{Target: "echo", Arguments: []Value{{Type: "file", Format: "json", Path: file, References: ref}}}).wait(t)
+	if h.res.Error != nil {
+		t.Fatalf("%+v", h.res.Error)
+	}
+	want := `{"type":"dict","items":["big",123456789012345678901234567890,"e",100000.0,"n",3.0,"who",{"type":"ref","index":0}]}`
+	if diff := cmp.Diff(want, string(h.value)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(ref, h.res.Value.References); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// One slot's worth of processes is enough for any depth: a waiting caller holds nothing that its callee needs.
+func TestDeepRecursion(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, func(c *Config) { c.Warm = 1 })
+	depth := 12
+	if os.Getenv("COFLUX_SLOW") != "" {
+		depth = 50
+	}
+	if h := e.run("count_down", depth); string(h.value) != strconv.Itoa(depth) {
+		t.Error(h.ends())
 	}
 }

@@ -64,7 +64,8 @@ func Inline(text json.RawMessage) Value {
 // Host is how a body reaches the engine; one per execution.
 //
 // Calls arrive one at a time, in the order of the body's lines. No method may block, except Log, which may as
-// back-pressure (then the body's output and its next lines wait). Reply functions may be called from any goroutine,
+// back-pressure (then the body's output and its next lines wait, and so does the end of a killed execution, so Log must
+// return in the end). Hosts are called by goroutines of the pool, never from within a method of Pool. Reply functions may be called from any goroutine,
 // at once or much later, once; after the end of the execution they do nothing. Errors given to them should be
 // *RequestError; another error is sent under the method's own code.
 //

@@ -54,8 +54,29 @@ class Recorder:
         self.modules[name] = [file, package, number]
 
     def finish(self) -> None:
+        self._record_neighbours()
         with open(os.path.join(self.directory, "index.json"), "wb") as out:
             out.write(_json.dumps({"version": _VERSION, "modules": self.modules}))
+
+    def _record_neighbours(self) -> None:
+        """Modules in the same packages as the imported ones: functions may import them when they run."""
+        for name, (file, package, _) in list(self.modules.items()):
+            if not package and "." not in name:
+                continue  # the search path itself may hold anything
+            prefix = name if package else name.rpartition(".")[0]
+            directory = os.path.dirname(file)
+            for entry in sorted(os.listdir(directory)):
+                stem, suffix = os.path.splitext(entry)
+                if suffix == ".py" and stem.isidentifier() and stem != "__init__" and f"{prefix}.{stem}" not in self.modules:
+                    self._record_file(f"{prefix}.{stem}", os.path.join(directory, entry))
+
+    def _record_file(self, name: str, file: str) -> None:
+        try:
+            with open(file, "rb") as data:
+                source = data.read()
+            self.record(name, file, False, source, compile(source, file, "exec", dont_inherit=True))
+        except (OSError, SyntaxError, ValueError):
+            pass  # it is read as it is when it is imported
 
 
 class _RecordingLoader(SourceFileLoader):
