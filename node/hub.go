@@ -65,11 +65,19 @@ func (h *hub) close() {
 func (h *hub) soft() scheduler.Soft {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	soft := scheduler.Soft{Sessions: make(map[string]scheduler.SoftSession, len(h.links))}
+	soft := scheduler.Soft{Sessions: make(map[string]scheduler.SoftSession, len(h.links)), Holds: h.holds}
 	for id, k := range h.links {
 		soft.Sessions[id] = scheduler.SoftSession{Running: k.running, Roots: k.roots, Serves: k.serves}
 	}
 	return soft
+}
+
+// holds tells whether an agent still holds an execution.
+func (h *hub) holds(session, execution string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.links[session]
+	return k != nil && k.held[execution] != nil
 }
 
 func (h *hub) renewed(session string, at time.Duration) {

@@ -74,12 +74,14 @@ func (c *candidate) takes(e *state.Execution) bool {
 
 // placer merges the queues of all classes that some free agent serves.
 type placer struct {
+	view       *state.View
+	soft       Soft
 	candidates []*candidate // by session id
 	heads      queueHeap
 }
 
 func newPlacer(v *state.View, soft Soft) *placer {
-	p := &placer{}
+	p := &placer{view: v, soft: soft}
 	for _, id := range slices.Sorted(maps.Keys(soft.Sessions)) {
 		if s := v.Session(id); s != nil && s.State == state.SessionOpen {
 			p.candidates = append(p.candidates, &candidate{s, soft.Sessions[id]})
@@ -127,9 +129,31 @@ func (p *placer) next() *state.Execution {
 		} else {
 			heap.Pop(&p.heads)
 		}
-		return e
+		if p.alone(e) {
+			return e
+		}
 	}
 	return nil
+}
+
+// alone tells whether no earlier attempt of the step can still be alive: its agent said so, or its session is no more
+// (rules A15). While an agent is out of reach nobody knows, and the attempt waits.
+func (p *placer) alone(e *state.Execution) bool {
+	if e.Attempt == 1 {
+		return true
+	}
+	for before := range p.view.Attempts(e.ID().StepID()) {
+		if before.Attempt == e.Attempt || before.Session == "" || p.view.Session(before.Session) == nil {
+			continue
+		}
+		if _, reachable := p.soft.Sessions[before.Session]; !reachable {
+			return false
+		}
+		if p.soft.Holds != nil && p.soft.Holds(before.Session, before.ID().String()) {
+			return false
+		}
+	}
+	return true
 }
 
 // choose the least loaded agent that takes the execution; ties go by rendezvous hash, so that they spread.

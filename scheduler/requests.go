@@ -36,6 +36,7 @@ var kinds = []struct {
 	{11, "register_group", func() Request { return &RegisterGroup{} }},    // steps.go
 	{12, "add_dependency", func() Request { return &AddDependency{} }},    // steps.go
 	{13, "see_member", func() Request { return &SeeMember{} }},            // members.go
+	{14, "rerun_step", func() Request { return &RerunStep{} }},            // rerun.go
 }
 
 // Name of a request, for logs.

@@ -49,19 +49,8 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 
 // known gives the run that the request or its idempotency key has already created.
 func (r *SubmitRun) known(d *decision) (run string, err error) {
-	id, perr := ulid.ParseStrict(r.RequestID)
-	if perr != nil {
-		return "", refuse(CodeBadRequest, "request id %q is not a ULID", r.RequestID)
-	}
-	if k := d.Request(state.RequestULID, "", r.RequestID); k != nil {
-		return k.Answer, nil
-	}
-	if at := int64(id.Time()); at <= d.now-RequestWindow || at > d.now+RequestWindow {
-		return "", &Error{Code: CodeExpired, Message: "the request's id is older than is remembered, so it was not executed",
-			Hint: "submit it anew with a fresh id; if the id was fresh, the clock of the asking machine is off by more than ten minutes"}
-	}
-	if r.IdempotencyKey == "" {
-		return "", nil
+	if run, err = d.seen(r.RequestID); run != "" || err != nil || r.IdempotencyKey == "" {
+		return run, err
 	}
 	if k := d.Request(state.RequestIdempotency, r.Workspace, r.IdempotencyKey); k != nil && k.ExpiresAt > d.now {
 		return k.Answer, nil
@@ -70,13 +59,35 @@ func (r *SubmitRun) known(d *decision) (run string, err error) {
 }
 
 func (r *SubmitRun) remember(d *decision, run string) {
-	id, _ := ulid.ParseStrict(r.RequestID)
-	d.Put(&state.Request{Kind: state.RequestULID, ID: r.RequestID, Answer: run,
-		ExpiresAt: max(d.now, int64(id.Time())) + RequestWindow})
+	d.remember(r.RequestID, run)
 	if r.IdempotencyKey != "" {
 		d.Put(&state.Request{Kind: state.RequestIdempotency, Workspace: r.Workspace, ID: r.IdempotencyKey, Answer: run,
 			ExpiresAt: d.now + IdempotencyWindow})
 	}
+}
+
+// seen gives what a request from outside was answered with before; "" when it is new. What is older than is remembered
+// is refused.
+func (d *decision) seen(requestID string) (answer string, err error) {
+	id, perr := ulid.ParseStrict(requestID)
+	if perr != nil {
+		return "", refuse(CodeBadRequest, "request id %q is not a ULID", requestID)
+	}
+	if k := d.Request(state.RequestULID, "", requestID); k != nil {
+		return k.Answer, nil
+	}
+	if at := int64(id.Time()); at <= d.now-RequestWindow || at > d.now+RequestWindow {
+		return "", &Error{Code: CodeExpired, Message: "the request's id is older than is remembered, so it was not executed",
+			Hint: "submit it anew with a fresh id; if the id was fresh, the clock of the asking machine is off by more than ten minutes"}
+	}
+	return "", nil
+}
+
+// remember keeps the answer to a request until its id would be refused as expired.
+func (d *decision) remember(requestID, answer string) {
+	id, _ := ulid.ParseStrict(requestID)
+	d.Put(&state.Request{Kind: state.RequestULID, ID: requestID, Answer: answer,
+		ExpiresAt: max(d.now, int64(id.Time())) + RequestWindow})
 }
 
 func rootAnswer(run, module, target string) Answer {

@@ -7,6 +7,9 @@ import "github.com/coflux-mesh/coflux/consensus/state"
 type Soft struct {
 	// Sessions by id, only those whose stream to this very leader is open and was reconciled in this term (rules A3).
 	Sessions map[string]SoftSession
+	// Holds tells whether the agent of one of Sessions still holds an execution, that is, its process may be alive. Nil =
+	// none does.
+	Holds func(session, execution string) bool
 }
 
 // SoftSession is one reachable agent.

@@ -39,6 +39,7 @@ var routes = []route{
 	{"GET", "/api/trace", permRead, (*Server).trace, "when an execution reached its stages on this node"},
 	{"POST", "/api/submit_workflow", permSubmit, (*Server).submitWorkflow, "start a run"},
 	{"POST", "/api/cancel_execution", permSubmit, (*Server).cancelExecution, "cancel an execution and all below it"},
+	{"POST", "/api/rerun_step", permSubmit, (*Server).rerunStep, "run a step once more"},
 	{"POST", "/api/create_workspace", permAdmin, (*Server).createWorkspace, "make a workspace"},
 	{"GET", "/api/runs", permRead, (*Server).listRuns, "runs of a workspace, newest first"},
 	{"GET", "/api/await_run", permRead, (*Server).awaitRun, "wait for a run's outcome"},

@@ -1,0 +1,45 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
+)
+
+// rerunStep makes a new attempt of a step.
+func (s *Server) rerunStep(w http.ResponseWriter, r *http.Request) error {
+	b, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	q := &scheduler.RerunStep{RequestID: ulid.Make().String()}
+	q.Workspace = b.required("workspaceId", plainText, maxName)
+	q.Step = b.required("stepId", plainText, 200)
+	if b.has("requestId") {
+		b.into("requestId", &q.RequestID)
+		if _, err := ulid.ParseStrict(q.RequestID); err != nil {
+			b.wrong("requestId", "invalid")
+		}
+	}
+	if err := b.err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	if err := s.checkWorkspace(ctx, r, q.Workspace); err != nil {
+		return err
+	}
+	answer, err := s.do(w, r, q)
+	if err != nil {
+		return err
+	}
+	id, _ := state.ParseExecutionID(answer.ExecutionID)
+	writeJSON(w, http.StatusOK, struct {
+		ExecutionID string `json:"executionId"`
+		Attempt     int    `json:"attempt"`
+	}{answer.ExecutionID, id.Attempt})
+	return nil
+}

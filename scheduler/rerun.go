@@ -1,0 +1,43 @@
+package scheduler
+
+import (
+	"strconv"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// RerunStep makes a new attempt of a step, whatever became of the earlier ones. Unfinished ones are cancelled first, with
+// their descendants; handles that callers hold keep the outcome that they had.
+type RerunStep struct {
+	// RequestID is a ULID: a repeat with the same one is answered with the same attempt.
+	RequestID       string
+	Workspace, Step string
+}
+
+func (r *RerunStep) decide(d *decision) (Answer, error) {
+	id, ok := state.ParseStepID(r.Step)
+	if !ok {
+		return Answer{}, &Error{Code: CodeBadRequest, Message: strconv.Quote(r.Step) + " is not the id of a step", Details: map[string]string{"stepId": "invalid"}}
+	}
+	if known, err := d.seen(r.RequestID); known != "" || err != nil {
+		return Answer{RunID: id.Run, StepID: r.Step, ExecutionID: known}, err
+	}
+	step, latest := d.Step(id), d.LatestAttempt(id)
+	if step == nil || latest == nil || latest.Workspace != r.Workspace {
+		return Answer{}, refuse(CodeNotFound, "step %s does not exist in this workspace", r.Step)
+	}
+	if d.underCancel(latest) {
+		// The sweep would reach the new attempt, or not, as it happens to stand.
+		return Answer{}, refuse(CodeCancelled, "step %s is being cancelled through an ancestor: run it again when that is done", r.Step)
+	}
+	for e := range d.Attempts(id) {
+		if e.Result == nil {
+			d.cancel(e, "the step was run again")
+		}
+	}
+	again := *step
+	again.Delay = 0 // a re-run starts at once
+	e := d.newAttempt(&again, r.Workspace, latest.Attempt+1, latest.Tier)
+	d.remember(r.RequestID, e.ID().String())
+	return Answer{RunID: id.Run, StepID: r.Step, ExecutionID: e.ID().String(), Module: step.Module, Target: step.Target}, nil
+}
