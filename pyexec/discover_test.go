@@ -99,85 +99,126 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
+// reloading is a pool whose files are watched.
+type reloading struct {
+	*engine
+	t    *testing.T
+	dir  string
+	seen chan Discovery
+}
+
+func newReloading(t *testing.T, modules []string, files map[string]string) *reloading {
+	t.Helper()
+	r := &reloading{t: t, dir: source(t, files), seen: make(chan Discovery, 64)}
+	r.engine = newEngine(t, func(c *Config) { c.Path, c.Modules = []string{r.dir}, modules })
+	if _, err := r.pool.Discover(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.pool.Watch(ctx, func(d Discovery) { r.seen <- d }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	r.until("the first", func(Discovery) bool { return true })
+	return r
+}
+
+func (r *reloading) write(name, text string) { write(r.t, filepath.Join(r.dir, name), text) }
+
+// until waits for a discovery of which ok is true.
+func (r *reloading) until(what string, ok func(Discovery) bool) {
+	r.t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		select {
+		case d := <-r.seen:
+			if ok(d) {
+				return
+			}
+		case <-limit:
+			r.t.Fatalf("no discovery: %s", what)
+		}
+	}
+}
+
+func (r *reloading) is(module, target, want string) {
+	r.t.Helper()
+	if h := r.start(Job{Module: module, Target: target}).wait(r.t); string(h.value) != want {
+		r.t.Errorf("%s/%s: %s, want %s", module, target, h.ends(), want)
+	}
+}
+
+// good waits for a newer generation in which all is well.
+func (r *reloading) good() {
+	r.t.Helper()
+	r.pool.mu.Lock()
+	before := r.pool.code.generation
+	r.pool.mu.Unlock()
+	r.until("good code", func(d Discovery) bool {
+		for _, m := range d.Modules {
+			if m.Error != "" {
+				return false
+			}
+		}
+		return d.Generation >= before
+	})
+}
+
 func TestReload(t *testing.T) {
 	t.Parallel()
-	dir := source(t, map[string]string{
-		"m.py":          answer,
-		"helper.py":     "N = 1\n",
+	r := newReloading(t, []string{"m"}, map[string]string{"m.py": answer, "helper.py": "N = 1\n"})
+	r.is("m", "answer", "1")
+	begin := time.Now()
+	r.write("helper.py", "N = 2\n")
+	r.good()
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the new code took %s", took)
+	}
+	r.is("m", "answer", "2")
+	r.write("helper.py", "N = \n")
+	r.until("broken code", func(d Discovery) bool {
+		m := d.Modules[0]
+		return strings.Contains(m.Error, "SyntaxError") && strings.Contains(m.Error, "last good code") && len(m.Targets) == 1
+	})
+	r.is("m", "answer", "2")
+	if err := os.Remove(filepath.Join(r.dir, "m.py")); err != nil {
+		t.Fatal(err)
+	}
+	r.until("missing code", func(d Discovery) bool { return strings.Contains(d.Modules[0].Error, "No module named 'm'") })
+	r.is("m", "answer", "2")
+	r.write("helper.py", "N = 3\n")
+	r.write("m.py", answer)
+	r.good()
+	r.is("m", "answer", "3")
+}
+
+// An execution keeps the code it began with, also what it imports late and what its traceback quotes.
+func TestCodeIsKept(t *testing.T) {
+	t.Parallel()
+	r := newReloading(t, []string{"slow", "p.flow"}, map[string]string{
 		"p/__init__.py": "",
 		"p/flow.py":     "from coflux import task\n\n@task()\ndef lazy():\n    from p import later\n    return later.N\n",
 		"p/later.py":    "N = 'kept'\n",
 		"slow.py":       "from coflux import task\nimport time, os\n\n@task()\ndef wait(flag):\n    while not os.path.exists(flag): time.sleep(0.005)\n    raise ValueError('old')\n",
 	})
-	e := newEngine(t, func(c *Config) { c.Path, c.Modules = []string{dir}, []string{"m", "slow", "p.flow"} })
-	if _, err := e.pool.Discover(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	seen := make(chan Discovery, 16)
-	watching := make(chan error, 1)
-	go func() { watching <- e.pool.Watch(ctx, func(d Discovery) { seen <- d }) }()
-	defer func() {
-		cancel()
-		if err := <-watching; err != nil {
-			t.Error(err)
-		}
-	}()
-	next := func() Discovery {
-		select {
-		case d := <-seen:
-			return d
-		case <-time.After(20 * time.Second):
-			t.Fatal("no discovery")
-			return Discovery{}
-		}
-	}
-	answerIs := func(want string) {
-		t.Helper()
-		if h := e.start(Job{Module: "m", Target: "answer"}).wait(t); string(h.value) != want {
-			t.Errorf("answer %s %+v, want %s", h.value, h.res.Error, want)
-		}
-	}
-	next()
-	answerIs("1")
-
 	flag := filepath.Join(t.TempDir(), "flag")
-	old := e.start(Job{Module: "slow", Target: "wait", Arguments: values(t, flag)})
-	write(t, filepath.Join(dir, "slow.py"), "# nothing is left\n")
-	begin := time.Now()
-	write(t, filepath.Join(dir, "helper.py"), "N = 2\n")
-	next()
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("the new code took %s", took)
-	}
-	answerIs("2")
-
-	write(t, filepath.Join(dir, "p/flow.py"), "1/0\n")
-	write(t, filepath.Join(dir, "p/later.py"), "N = 'broken'\n")
-	write(t, filepath.Join(dir, "helper.py"), "N = \n")
-	if d := next(); !strings.Contains(d.Modules[0].Error, "SyntaxError") || !strings.Contains(d.Modules[0].Error, "last good code") || len(d.Modules[0].Targets) != 1 {
-		t.Errorf("broken: %+v", d.Modules[0])
-	}
-	answerIs("2")
-	if h := e.start(Job{Module: "p.flow", Target: "lazy"}).wait(t); string(h.value) != `"kept"` {
-		t.Errorf("a module that a function imports: %s", h.ends())
-	}
-	os.Remove(filepath.Join(dir, "m.py"))
-	next()
-	answerIs("2")
-	write(t, filepath.Join(dir, "m.py"), answer)
-	write(t, filepath.Join(dir, "helper.py"), "N = 3\n")
-	for d := next(); d.Modules[0].Error != ""; d = next() {
-	}
-	answerIs("3")
-
+	old := r.start(Job{Module: "slow", Target: "wait", Arguments: values(t, flag)})
+	r.write("slow.py", "# nothing is left\n")
+	r.write("p/flow.py", "1/0\n")
+	r.write("p/later.py", "N = 'broken'\n")
+	r.until("broken code", func(d Discovery) bool { return d.Modules[1].Error != "" && len(d.Modules[0].Targets) == 0 })
+	r.is("p.flow", "lazy", `"kept"`)
 	write(t, flag, "")
 	old.wait(t)
-	if old.res.Error == nil || len(old.res.Error.Frames) != 1 || old.res.Error.Frames[0].Code != "raise ValueError('old')" {
+	if e := old.res.Error; e == nil || len(e.Frames) != 1 || e.Frames[0].Code != "raise ValueError('old')" {
 		t.Errorf("the running one: %+v", old.res.Error)
 	}
-	kept, err := os.ReadDir(e.pool.code.dir)
-	if err != nil || len(kept) != 3 {
+	kept, err := os.ReadDir(r.pool.code.dir)
+	if err != nil || len(kept) != 2 {
 		t.Errorf("snapshots kept: %v %v, want one per module", kept, err)
 	}
 }
