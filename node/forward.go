@@ -34,12 +34,12 @@ func (r *router) Do(ctx context.Context, q scheduler.Request) (scheduler.Reply, 
 		return scheduler.Reply{}, err
 	}
 	var reply scheduler.Reply
-	err = r.untilLed(ctx, func(id string, self bool) error {
+	err = r.untilLed(ctx, func(ctx context.Context, id string, self bool) (err error) {
+		reply = scheduler.Reply{}
 		if self {
 			reply, err = r.local.do(ctx, q)
 			return err
 		}
-		reply = scheduler.Reply{}
 		return r.peers.call(ctx, id, rpcRequest, body, &reply)
 	})
 	return reply, err
@@ -49,7 +49,7 @@ func (r *router) Do(ctx context.Context, q scheduler.Request) (scheduler.Reply, 
 func (r *router) ReadIndex(ctx context.Context) (index uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err = r.untilLed(ctx, func(id string, self bool) error {
+	err = r.untilLed(ctx, func(ctx context.Context, id string, self bool) (err error) {
 		if self {
 			index, err = r.local.readIndex(ctx)
 			return err
@@ -74,31 +74,61 @@ func (r *router) Linear(ctx context.Context) (*state.View, error) {
 }
 
 // untilLed calls try with who leads until it succeeds. What a caller can do nothing about is tried again; what it can
-// is given back.
-func (r *router) untilLed(ctx context.Context, try func(id string, self bool) error) error {
+// is given back. A try ends when another node leads: a leader that hangs keeps nobody.
+func (r *router) untilLed(ctx context.Context, try func(ctx context.Context, id string, self bool) error) error {
 	wait := 5 * time.Millisecond
 	for {
 		id, _, self := r.host.Leader()
 		if id != "" {
-			err := try(id, self)
-			if err == nil || errors.Is(err, errOverloaded) {
-				return err
-			}
-			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if self && !noQuorum(err) && !errors.Is(err, consensus.ErrStopped) {
+			attempt, cancel := context.WithCancel(ctx)
+			stop := watchLeader(r.host, id, cancel)
+			err := try(attempt, id, self)
+			stop()
+			cancel()
+			if err == nil || ctx.Err() == nil && final(err, self) {
 				return err
 			}
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
+		if ctx.Err() != nil {
 			return errNoQuorum
 		}
 		wait = min(2*wait, 100*time.Millisecond)
 	}
+}
+
+// final tells errors that another try would not change.
+func final(err error, self bool) bool {
+	var refused *peerError
+	if errors.Is(err, errOverloaded) || errors.As(err, &refused) {
+		return true
+	}
+	return self && !noQuorum(err) && !errors.Is(err, consensus.ErrStopped) && !errors.Is(err, context.Canceled)
+}
+
+// leaderWatch is how often it is looked whether a node that was asked still leads.
+const leaderWatch = 50 * time.Millisecond
+
+// watchLeader calls moved once another node than id leads, until stop is called.
+func watchLeader(host raftHost, id string, moved func()) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var look func()
+	look = func() {
+		if ctx.Err() != nil {
+			return
+		}
+		if now, _, _ := host.Leader(); now != "" && now != id {
+			moved()
+			return
+		}
+		time.AfterFunc(leaderWatch, look)
+	}
+	time.AfterFunc(leaderWatch, look)
+	return cancel
 }

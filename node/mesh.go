@@ -152,7 +152,13 @@ func (n *Node) dialLeader(ctx context.Context) (stream, error) {
 		return nil, errNoQuorum
 	}
 	if !self {
-		return dialStream(ctx, &http.Client{Transport: n.peers.client.Transport}, peerURL(id, rpcStream, nil))
+		s, err := dialStream(ctx, &http.Client{Transport: n.peers.client.Transport}, peerURL(id, rpcStream, nil))
+		if err != nil {
+			return nil, err
+		}
+		stop := watchLeader(n.host, id, s.cut) // a leader that hangs does not end its streams
+		n.wg.Go(func() { <-s.done(); stop() })
+		return s, nil
 	}
 	if n.coord.leader() == nil {
 		return nil, errNotLeading

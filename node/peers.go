@@ -59,8 +59,13 @@ func peerURL(id, path string, query url.Values) string {
 // errPeerRefused is an answer of a peer that says that it is not the one to ask.
 var errPeerRefused = errors.New("the node does not lead")
 
+// peerError is a refusal that asking again would not change.
+type peerError struct{ text string }
+
+func (e *peerError) Error() string { return e.text }
+
 // call posts a body and decodes the answer. A peer that does not lead gives errPeerRefused: then nothing was done. After
-// any other error the outcome is unknown.
+// any other error but a peerError the outcome is unknown.
 func (p *peers) call(ctx context.Context, id, path string, body []byte, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, peerURL(id, path, nil), bytes.NewReader(body))
 	if err != nil {
@@ -80,7 +85,7 @@ func (p *peers) call(ctx context.Context, id, path string, body []byte, answer a
 	case resp.StatusCode == http.StatusServiceUnavailable:
 		return errOverloaded
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("ask node %s: it answered %s: %s", id, resp.Status, bytes.TrimSpace(data))
+		return &peerError{fmt.Sprintf("node %s answered %s: %s", id, resp.Status, bytes.TrimSpace(data))}
 	}
 	return codec.NewDecoderBytes(data, frameHandle).Decode(answer)
 }
