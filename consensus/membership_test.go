@@ -53,12 +53,13 @@ func TestDeadVoterIsReplacedAndNeverJustRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t)
 		c.voters = 3
+		c.tune = func(_ string, cfg *Config) { cfg.ReplaceAfter = 15 * time.Second }
 		defer c.stop()
 		c.grow(3)
 		c.write("a")
 		dead := c.nodes[2]
 		dead.kill()
-		time.Sleep(2 * time.Minute)
+		time.Sleep(40 * time.Second)
 		if diff := cmp.Diff([]string{"n0", "n1", "n2"}, c.voterNames()); diff != "" {
 			t.Fatalf("without a replacement: %s", diff)
 		}
@@ -244,6 +245,7 @@ func TestLeaderNeverDemotesItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t)
 		c.voters = 3
+		c.tune = func(_ string, cfg *Config) { cfg.ReplaceAfter = 15 * time.Second }
 		defer c.stop()
 		c.grow(3)
 		c.add("n3").start()
@@ -252,7 +254,7 @@ func TestLeaderNeverDemotesItself(t *testing.T) {
 		c.mu.Lock()
 		c.hidden[[2]string{l.name, l.name}] = true
 		c.mu.Unlock()
-		time.Sleep(90 * time.Second)
+		time.Sleep(30 * time.Second)
 		if got := c.leader(); got != l || !slices.Contains(c.voterNames(), l.name) {
 			t.Fatalf("%s leads, voters %v", got.name, c.voterNames())
 		}
