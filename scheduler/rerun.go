@@ -26,7 +26,7 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 	if step == nil || latest == nil || latest.Workspace != r.Workspace {
 		return Answer{}, refuse(CodeNotFound, "step %s does not exist in this workspace", r.Step)
 	}
-	if d.underCancel(latest) {
+	if parent, ok := state.ParseExecutionID(step.Parent); ok && d.underCancel(d.Execution(parent)) {
 		// The sweep would reach the new attempt, or not, as it happens to stand.
 		return Answer{}, refuse(CodeCancelled, "step %s is being cancelled through an ancestor: run it again when that is done", r.Step)
 	}

@@ -39,6 +39,11 @@ func (u *simUser) act() {
 		case u.submits < 2 && u.chance(50):
 			u.submits++
 			u.request = u.submission()
+		case u.chance(5):
+			if id := u.oracle.anyExecution(u.rng); id != "" {
+				step, _ := state.ParseExecutionID(id)
+				u.request = &scheduler.RerunStep{RequestID: u.ulid(u.now), Workspace: u.workspace, Step: step.StepID().String()}
+			}
 		case u.chance(6):
 			if id := u.oracle.anyExecution(u.rng); id != "" {
 				u.request = &scheduler.Cancel{Workspace: u.workspace, Execution: id}
@@ -57,10 +62,7 @@ func (u *simUser) submission() scheduler.Request {
 	if u.chance(10) {
 		at -= int64(u.rng.IntN(1_200_000)) - 600_000
 	}
-	var id ulid.ULID
-	_ = id.SetTime(uint64(at))
-	binary.BigEndian.PutUint64(id[8:], u.rng.Uint64())
-	r := &scheduler.SubmitRun{RequestID: id.String(), Workspace: u.workspace, Module: "m", Target: "flow",
+	r := &scheduler.SubmitRun{RequestID: u.ulid(at), Workspace: u.workspace, Module: "m", Target: "flow",
 		Arguments: []state.Value{program(3, u.rng.Uint64())}}
 	if u.chance(20) {
 		r.Delay = int64(u.rng.IntN(300))
@@ -69,6 +71,13 @@ func (u *simUser) submission() scheduler.Request {
 		r.IdempotencyKey = fmt.Sprint("key", u.rng.IntN(2))
 	}
 	return r
+}
+
+func (u *simUser) ulid(at int64) string {
+	var id ulid.ULID
+	_ = id.SetTime(uint64(at))
+	binary.BigEndian.PutUint64(id[8:], u.rng.Uint64())
+	return id.String()
 }
 
 // program encodes what a body does: how deep it may call, and the seed of its choices.
@@ -272,7 +281,7 @@ func (a *simAgent) quiet() bool {
 
 // soft is what the leader knows of the agents that are connected to it.
 func (s *sim) soft() scheduler.Soft {
-	soft := scheduler.Soft{Sessions: map[string]scheduler.SoftSession{}}
+	soft := scheduler.Soft{Sessions: map[string]scheduler.SoftSession{}, Holds: s.holds}
 	v := s.view()
 	for _, a := range s.agents {
 		if !a.reconciled || a.stream != s.term {
@@ -297,6 +306,35 @@ func (s *sim) soft() scheduler.Soft {
 		soft.Sessions[a.session] = ss
 	}
 	return soft
+}
+
+// holds tells whether the agent of a session still has a body of the execution.
+func (s *sim) holds(session, id string) bool {
+	for _, a := range s.agents {
+		if a.session == session && a.bodies[id] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// impostor is a request of an execution in the name of another session.
+func impostor(r scheduler.Request, session string) scheduler.Request {
+	switch r := r.(type) {
+	case *scheduler.SubmitStep:
+		other := *r
+		other.Session = session
+		return &other
+	case *scheduler.ReportResult:
+		other := *r
+		other.Session = session
+		return &other
+	case *scheduler.CancelHandles:
+		other := *r
+		other.Session = session
+		return &other
+	}
+	return r
 }
 
 func execution(v *state.View, id string) *state.Execution {

@@ -43,13 +43,13 @@ func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
 	if step == nil || step.Parent != parent || step.Request != want.number {
 		return fmt.Errorf("its step is %+v, want the cause (%s, %d)", step, parent, want.number)
 	}
-	if err := o.assigned(t, want, e); err != nil {
+	if err := o.assigned(t, v, want, e); err != nil {
 		return err
 	}
 	return o.result(t, want, e)
 }
 
-func (o *oracle) assigned(t *turn, want *oracleExec, e *state.Execution) error {
+func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Execution) error {
 	if e.Session == want.session {
 		return nil
 	}
@@ -65,6 +65,14 @@ func (o *oracle) assigned(t *turn, want *oracleExec, e *state.Execution) error {
 		return fmt.Errorf("given to session %s, which is not ready", e.Session)
 	case !hasEvent(t.out, scheduler.EventAssigned, e.Session, e.ID()):
 		return fmt.Errorf("given to session %s, which is not told", e.Session)
+	}
+	for before := range v.Attempts(e.ID().StepID()) {
+		if before.Session == "" || before.Session == e.Session && before.Attempt == e.Attempt || v.Session(before.Session) == nil {
+			continue
+		}
+		if _, reachable := t.soft.Sessions[before.Session]; !reachable || t.soft.Holds(before.Session, before.ID().String()) {
+			return fmt.Errorf("attempt %d may still be alive on %s", before.Attempt, before.Session)
+		}
 	}
 	want.session = e.Session
 	return nil
@@ -127,6 +135,9 @@ func (o *oracle) placement(t *turn, v *state.View) error {
 		for e := range v.Unfinished(s.Workspace) {
 			if !e.Queued() || !soft.Serves[e.Class()] || o.execs[e.ID().String()].doomed {
 				continue
+			}
+			if e.Attempt > 1 {
+				continue // may have to wait for the end of an earlier attempt
 			}
 			if soft.Running+given[id] < s.Slots {
 				return fmt.Errorf("%s waits although session %s has a free slot", e.ID(), id)

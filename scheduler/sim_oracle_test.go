@@ -44,6 +44,7 @@ type oracleExec struct {
 	result   string
 	doomed   bool // under a cancellation
 	forsaken bool // its session was lost
+	cancels  bool // it was cancelled with all below it
 }
 
 func newOracle() *oracle {
@@ -84,6 +85,8 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 		return o.submitRun(r, reply, now)
 	case *scheduler.SubmitStep:
 		return o.submitStep(r, reply, now)
+	case *scheduler.RerunStep:
+		return o.rerun(r, reply, now)
 	case *scheduler.ReportResult:
 		return o.report(r, reply)
 	case *scheduler.Cancel:
@@ -107,9 +110,7 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 }
 
 func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now int64) error {
-	id, _ := ulid.ParseStrict(r.RequestID)
-	age := now - int64(id.Time())
-	expired := age >= scheduler.RequestWindow || age < -scheduler.RequestWindow
+	expired := expired(r.RequestID, now)
 	known := o.byULID[r.RequestID]
 	if reply.Err != nil {
 		if reply.Err.Code == scheduler.CodeExpired && expired {
@@ -139,6 +140,57 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
 	return o.add(&oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay}, run)
+}
+
+func expired(request string, now int64) bool {
+	id, _ := ulid.ParseStrict(request)
+	age := now - int64(id.Time())
+	return age >= scheduler.RequestWindow || age < -scheduler.RequestWindow
+}
+
+// rerun makes one more attempt of a step; unfinished ones are cancelled with all below them.
+func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64) error {
+	if reply.Err != nil && reply.Err.Code == scheduler.CodeExpired && expired(r.RequestID, now) {
+		return nil
+	}
+	if known := o.byULID[r.RequestID]; known != "" {
+		if reply.Err != nil || reply.Answer.ExecutionID != known {
+			return fmt.Errorf("the same request made %s before", known)
+		}
+		return nil
+	}
+	first := o.execs[r.Step+":1"]
+	if reply.Err != nil {
+		if first == nil || first.parent != nil && first.parent.underDoom() {
+			return nil
+		}
+		return errors.New("a good re-run was refused")
+	}
+	attempts := 0
+	for _, id := range o.order {
+		if e := o.execs[id]; strings.HasPrefix(id, r.Step+":") {
+			attempts++
+			if e.result == "" {
+				o.cancel(e)
+			}
+		}
+	}
+	e := &oracleExec{id: fmt.Sprintf("%s:%d", r.Step, attempts+1), number: first.number, parent: first.parent, due: now}
+	if reply.Answer.ExecutionID != e.id {
+		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, e.id)
+	}
+	o.byULID[r.RequestID] = e.id
+	if e.parent != nil {
+		e.parent.children = append(e.parent.children, e)
+	}
+	o.execs[e.id] = e
+	o.order = append(o.order, e.id)
+	return nil
+}
+
+// underDoom tells whether the execution or one above it was ever cancelled with what is below it.
+func (e *oracleExec) underDoom() bool {
+	return e != nil && (e.cancels || e.parent.underDoom())
 }
 
 func (o *oracle) add(e *oracleExec, run string) error {
@@ -241,6 +293,7 @@ func (o *oracle) cancel(e *oracleExec) {
 }
 
 func (e *oracleExec) doomBelow() {
+	e.cancels = true
 	for _, c := range e.children {
 		c.doomed = c.doomed || c.result == ""
 		c.doomBelow()

@@ -30,7 +30,7 @@ func TestSimulator(t *testing.T) {
 		}
 		return
 	}
-	seeds := uint64(2000)
+	seeds := uint64(1500)
 	if text := os.Getenv("COFLUX_SIM_SEEDS"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -156,6 +156,9 @@ func (s *sim) act() {
 	if len(s.sent) > 0 && s.chance(15) {
 		s.inbox = append(s.inbox, mail{s.sent[s.rng.IntN(len(s.sent))], nil})
 	}
+	if len(s.sent) > 0 && s.chance(8) {
+		s.inbox = append(s.inbox, mail{impostor(s.sent[s.rng.IntN(len(s.sent))], s.agents[s.rng.IntN(len(s.agents))].session), nil})
+	}
 	switch n := s.rng.IntN(100); {
 	case n < 4:
 		s.now += int64(s.rng.IntN(700_000)) // a jump of log time, past the window of requests or not
@@ -247,6 +250,9 @@ func (s *sim) decide(batch []mail) *turn {
 	in := scheduler.Input{Now: s.now, Random: s.ids, Soft: t.soft, Log: func(msg string, args ...any) {
 		s.failf("%s: %v", msg, args)
 	}}
+	if s.chance(50) {
+		scheduler.LimitSweep(&in, 1)
+	}
 	for _, m := range batch {
 		in.Requests = append(in.Requests, s.overTheWire(m.request))
 	}

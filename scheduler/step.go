@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
 
@@ -13,6 +14,8 @@ const (
 	MaxRequests = 512
 	// maxSweep is the number of rows that sweeps change in one batch.
 	maxSweep = 500
+	// sweepChunk is the number of those that one transaction changes.
+	sweepChunk = 50
 	// maxPlace is the number of executions placed in one batch.
 	maxPlace = 500
 	// maxDue is the number of timers that fall due in one batch.
@@ -31,6 +34,8 @@ type Input struct {
 	Requests []Request
 	// Log is told of bugs: a decision that panicked. May be nil.
 	Log func(msg string, args ...any)
+	// sweepLimit replaces maxSweep where it is set, so that a test sees sweeps in the middle without thousands of rows.
+	sweepLimit int
 }
 
 // Output is what a batch gave beside the changed scratch.
@@ -81,6 +86,7 @@ func (d *decision) tell(kind EventKind, session string, e state.ExecutionID) {
 // the only place where decisions are made, and depends on nothing but its arguments.
 func Step(scratch *state.Scratch, in Input) Output {
 	b := &batch{Input: in, scratch: scratch}
+	b.sweepLimit = cmp.Or(b.sweepLimit, maxSweep)
 	for _, r := range in.Requests {
 		if len(b.out.Replies) == MaxRequests || scratch.Bytes() >= state.BatchBytes {
 			break

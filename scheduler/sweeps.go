@@ -9,7 +9,7 @@ import (
 // sweep works off the marked bulk changes, at most maxSweep rows in a batch. It goes in small transactions, so that no
 // size of rows makes a sweep that fits no entry, and a sweep that meets a bug does not hold up the others.
 func (b *batch) sweep() {
-	left := maxSweep
+	left := b.sweepLimit
 	for s := range b.scratch.View().Sweeps() {
 		for done := false; !done; {
 			if left <= 0 || b.scratch.Bytes() >= 2*state.BatchBytes {
@@ -18,7 +18,7 @@ func (b *batch) sweep() {
 			}
 			used := 0
 			err := b.try(func(d *decision) error {
-				used, done = d.sweepSome(s.ID, min(left, maxSweep/10))
+				used, done = d.sweepSome(s.ID, min(left, sweepChunk))
 				return nil
 			})
 			if errors.Is(err, state.ErrBatchFull) {
@@ -56,15 +56,16 @@ func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) 
 	const looksPerRow = 20
 	subject, _ := state.ParseExecutionID(s.Subject)
 	subjects, seen := map[string]bool{s.Subject: true}, map[state.StepID]bool{}
-	changed, looked := 0, 0
+	changed, looked, step := 0, 0, 0
 	for e := range d.RunExecutions(subject.Run, s.NextStep) {
-		if used = changed + looked/looksPerRow; used >= limit {
+		// A pause comes between steps only: it is a step at which the next walk begins.
+		if used = changed + looked/looksPerRow; used >= limit && e.Step != step {
 			rest := *s
 			rest.NextStep = e.Step
 			d.Put(&rest)
 			return used, false
 		}
-		looked++
+		looked, step = looked+1, e.Step
 		if e.Result != nil || !covered(&d.View, e.ID(), subjects, seen) {
 			continue
 		}

@@ -1,0 +1,123 @@
+package scheduler_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutations are faults that the simulator has to notice: each replaces a text that occurs once in its file.
+var mutations = []struct{ name, file, old, new string }{
+	{"a later result wins", "scheduler/results.go", "if e.Result != nil {", "if false {"},
+	{"the lost may still speak", "scheduler/steps.go", "s == nil || s.State == state.SessionLost", "s == nil"},
+	{"any session speaks for any execution", "scheduler/steps.go", "e == nil || e.Session != session", "e == nil"},
+	{"calls under cancellation go on", "scheduler/steps.go", "if d.underCancel(e) {", "if false {"},
+	{"what is being cancelled is placed", "scheduler/placement.go", "if d.underCancel(e) {", "if false {"},
+	{"a repeated call is a new step", "scheduler/steps.go", "StepByCause(parent.ID(), r.Number); s != nil", "StepByCause(parent.ID(), r.Number); s != nil && false"},
+	{"a repeated submission is a new run", "scheduler/runs.go", `"", r.RequestID); k != nil`, `"", r.RequestID); k != nil && false`},
+	{"an idempotency key is not looked up", "scheduler/runs.go", "k != nil && k.ExpiresAt > d.now", "k != nil && false"},
+	{"an old request is executed", "scheduler/runs.go", "at <= d.now-RequestWindow || ", ""},
+	{"a lost session's work is forgotten", "scheduler/sessions.go", `d.Put(&state.Sweep{ID: "session " + s.ID, Kind: state.SweepSession, Subject: s.ID, Reason: reason})`, ""},
+	{"two sessions of one node live", "scheduler/sessions.go", `d.lose(s, "its node opened a new session")`, "_ = s"},
+	{"cancellation stops at children", "scheduler/cancel.go", "for range d.Children(e.ID()) {", "for range 0 {"},
+	{"cancellation reaches strangers", "scheduler/sweeps.go", "!covered(&d.View, e.ID(), subjects, seen)", "!covered(&d.View, e.ID(), subjects, seen) && false"},
+	{"cancellation misses later steps", "scheduler/sweeps.go", "d.RunExecutions(subject.Run, s.NextStep)", "d.RunExecutions(subject.Run, s.NextStep+1)"},
+	{"a sweep forgets where it was", "scheduler/sweeps.go", "rest.NextStep = e.Step", "rest.NextStep = e.Step + 1"},
+	{"what was cancelled is abandoned", "scheduler/sweeps.go", "if d.underCancel(e) {", "if false {"},
+	{"a result after the cancellation counts", "scheduler/results.go", "if err != nil {", "if false {"},
+	{"slots are not counted", "scheduler/placement.go", "p.taken(a, e)", ""},
+	{"roots come before children", "scheduler/placement.go", "cmp.Compare(a.Tier, b.Tier),", "cmp.Compare(b.Tier, a.Tier),"},
+	{"targets are ignored", "scheduler/placement.go", "!c.free() || !c.soft.Serves[e.Class()]", "!c.free()"},
+	{"timers fire early", "scheduler/timers.go", "next == nil || next.ExecuteAfter > b.Now", "next == nil"},
+	{"nobody hears of an end", "scheduler/results.go", `d.tell(EventFinished, "", e.ID())`, ""},
+	{"nobody kills", "scheduler/results.go", "d.tell(EventAbort, e.Session, e.ID())", ""},
+	{"a timeout leaves the children alone", "scheduler/results.go", "result.Type == state.ResultTimeout || ", ""},
+	{"two attempts of a step live", "scheduler/placement.go", "if p.alone(e) {", "if true {"},
+	{"a re-run leaves the earlier attempt alive", "scheduler/rerun.go", `d.cancel(e, "the step was run again")`, "_ = e"},
+	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
+	{"rows stay in indexes that they left", "consensus/state/tables.go", "if !ok {\n\t\treturn false, nil, nil", "if !ok {\n\t\treturn false, []byte(k), nil"},
+	{"the digest forgets", "consensus/state/store.go", "change ^= old.(Row).common().share", ""},
+	{"a snapshot leaves a table out", "consensus/state/snapshot.go", "for _, s := range specs {", "for _, s := range specs[:9] {"},
+}
+
+// TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
+func TestSimulatorNoticesMutations(t *testing.T) {
+	if os.Getenv("COFLUX_SLOW") == "" {
+		t.Skip("takes minutes: set COFLUX_SLOW=1")
+	}
+	dir := t.TempDir()
+	for _, path := range []string{"go.mod", "go.sum", "scheduler", "consensus/state"} {
+		copyTree(t, filepath.Join("..", path), filepath.Join(dir, path))
+	}
+	if out, err := runSimulator(t, dir, "200"); err != nil {
+		t.Fatalf("without a mutation: %v\n%s", err, out)
+	}
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			path := filepath.Join(dir, m.file)
+			original, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(original), m.old); n != 1 {
+				t.Fatalf("%q occurs %d times in %s: name a text that occurs once", m.old, n, m.file)
+			}
+			write(t, path, strings.Replace(string(original), m.old, m.new, 1))
+			defer write(t, path, string(original))
+			out, err := runSimulator(t, dir, "")
+			if err == nil {
+				t.Fatal("the simulator did not notice")
+			}
+			if !strings.Contains(out, "seed ") {
+				t.Fatalf("failed for another reason: %s", out)
+			}
+			t.Log(firstLineWith(out, "seed "))
+		})
+	}
+}
+
+func runSimulator(t *testing.T, dir, seeds string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-run", "^TestSimulator$", "./scheduler")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "COFLUX_SIM_SEED=", "COFLUX_SIM_SEEDS="+seeds)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func firstLineWith(text, part string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	info, err := os.Stat(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.IsDir() {
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, to, string(data))
+}
