@@ -109,8 +109,8 @@ func TestBufferedRepliesConfirmNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t)
 		defer c.stop()
-		// Leases of 30 s let the old leader believe in itself for as long as a freeze would.
-		c.tune = func(_ string, cfg *Config) { cfg.Multiplier = 100 }
+		// Leases of 6 s let the old leader believe in itself for as long as a freeze would.
+		c.tune = func(_ string, cfg *Config) { cfg.Multiplier = 20 }
 		for _, name := range []string{"n0", "n1", "n2"} {
 			c.add(name).start()
 		}
@@ -118,20 +118,20 @@ func TestBufferedRepliesConfirmNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := c.nodes[0].host
-		eventually(t, "three voters", 24*time.Hour, func() bool { return len(old.voterIDs()) == 3 })
-		time.Sleep(time.Minute)
+		eventually(t, "three voters", 10*time.Minute, func() bool { return len(old.voterIDs()) == 3 })
+		time.Sleep(5 * time.Second)
 		if _, err := old.ConfirmTerm(t.Context()); err != nil {
 			t.Fatalf("while all is well: %v", err)
 		}
 
 		c.net.Cut("n1", "n0", true) // replies to the old leader wait in its buffers from now on
 		c.net.Cut("n2", "n0", true)
-		time.Sleep(10 * time.Second) // a heartbeat to each is answered
+		time.Sleep(2 * time.Second) // a heartbeat to each is answered
 		c.net.Cut("n0", "n1", true)
 		c.net.Cut("n0", "n2", true)
 		forceElection(t, c, c.nodes[1])
 		next := c.nodes[1].host
-		eventually(t, "another leader", 10*time.Second, func() bool { _, err := next.ConfirmTerm(t.Context()); return err == nil })
+		eventually(t, "another leader", 2*time.Second, func() bool { _, err := next.ConfirmTerm(t.Context()); return err == nil })
 
 		verify := old.raft.VerifyLeader()
 		synctest.Wait()
