@@ -79,12 +79,14 @@ func (e *executor) launch(sp spawner) error {
 		return err
 	}
 	e.err.onLine = func(line []byte) { e.onOutput(3, line) }
+	e.err.before = e.proto.drain // what the body said in messages before it wrote this comes first
 	if !foreign {
 		if e.out, err = newTap(ps.outR, maxOutputLine, true); err != nil {
 			ps.closeAll()
 			return err
 		}
 		e.out.onLine = func(line []byte) { e.onOutput(1, line) }
+		e.out.before = e.proto.drain
 	}
 	started := make(chan struct{})
 	proc, err := sp.spawn(e.pool.py.executeSpec(ps.childFiles(foreign, e.pool.null)), func(s exitStatus) {

@@ -149,7 +149,7 @@ func TestHungNode(t *testing.T) {
 	if !ok {
 		t.Fatal("executions outlive the deadline of a hung node")
 	}
-	if took < lease/2 || took > lease+500*time.Millisecond {
+	if took < 100*time.Millisecond || took > lease+2*time.Second {
 		t.Errorf("they ended after %s, the lease is %s", took, lease)
 	}
 	statement(t, said)

@@ -2,6 +2,7 @@ package pyexec
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,8 +55,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 	report := func() { g.out.put(guardMessage{Op: "exited", ID: id, Status: status}) }
 	strays := map[int]bool{}
 	alive := func() bool {
-		left := g.killStrays(id, strays)
-		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || left > 0
+		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0
 	}
 	if !alive() {
 		report()
@@ -135,8 +135,21 @@ func (g *guardServer) killEverything(limit time.Duration) bool {
 	return false
 }
 
-// ownChildren lists the children of every thread of this process.
+// ownChildren lists the children of every thread of this process. The kernel may skip one when another ends while it
+// lists, so the list counts when it was the same twice.
 func ownChildren() []int {
+	last := listChildren()
+	for range 20 {
+		again := listChildren()
+		if slices.Equal(last, again) {
+			break
+		}
+		last = again
+	}
+	return last
+}
+
+func listChildren() []int {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil

@@ -27,6 +27,7 @@ type tap struct {
 	cut    bool // true: a longer line is handed over in pieces; false: it is an error
 	onLong func()
 
+	before  func()       // called by pump when there is something, before it is read
 	onBytes func([]byte) // instead of onLine: everything as it comes
 
 	mu   sync.Mutex
@@ -47,6 +48,11 @@ func (t *tap) pump() {
 		n := 0
 		err := t.raw.Read(func(fd uintptr) bool {
 			var err error
+			if t.before != nil {
+				if left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil && left > 0 {
+					t.before()
+				}
+			}
 			n, err = t.take(int(fd), readSize)
 			return !errors.Is(err, unix.EAGAIN)
 		})
