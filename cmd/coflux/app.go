@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -36,14 +37,21 @@ func (a *app) client() (*client.Client, error) {
 }
 
 func (a *app) clientOf(base string) *client.Client {
-	return &client.Client{
+	c := &client.Client{
 		Base: base, Project: a.opts.project, Token: a.opts.token,
-		HTTPClient:   &http.Client{Transport: client.Transport()},
-		DialPatience: time.Second,
-		OnStale: func(age time.Duration) {
-			fmt.Fprintf(a.stderr, "no quorum: showing this node's own copy, last in touch with a leader %s ago\n", shortDuration(age))
-		},
+		HTTPClient: &http.Client{Transport: client.Transport()}, DialPatience: time.Second,
 	}
+	c.OnStale = func(age time.Duration) {
+		c.Stale = true
+		fmt.Fprintf(a.stderr, "no quorum: showing this node's own copy, last in touch with a leader %s ago\n", shortDuration(age))
+	}
+	var told sync.Once
+	c.OnRetry = func(err error) {
+		told.Do(func() {
+			fmt.Fprintln(a.stderr, printable(fmt.Sprintf("not accepted yet, trying again for up to %s: %v", submitPatience, err)))
+		})
+	}
+	return c
 }
 
 // workspace returns a client and the id of the workspace that the settings name.

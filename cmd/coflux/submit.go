@@ -160,5 +160,6 @@ func (o *submitOptions) submit(ctx context.Context, c *client.Client, workspace,
 	if err != nil {
 		return got, fmt.Errorf("failed to submit workflow: %w", err)
 	}
+	c.Stale = false // there is a leader again, if there was none before
 	return got, nil
 }

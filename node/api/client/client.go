@@ -45,9 +45,15 @@ type Client struct {
 	// that it fails. Zero means as long as the context allows (submissions) or a few attempts (reads).
 	DialPatience time.Duration
 
+	// Stale makes reads take the node's own copy without asking the leader.
+	Stale bool
+
 	// OnStale, when set, lets reads fall back to the node's own copy when the mesh has no quorum;
 	// it is called with the age of that copy.
 	OnStale func(age time.Duration)
+
+	// OnRetry, when set, is told why a submission is sent again.
+	OnRetry func(error)
 }
 
 // Transport returns a transport that resolves "localhost" and "*.localhost" to loopback by itself,
@@ -105,6 +111,7 @@ func (c *Client) do(ctx context.Context, cl call) (*reply, error) {
 		return nil, fmt.Errorf("encode the body of %s: %w", cl.path, err)
 	}
 	start, reached := time.Now(), false
+	var refused *Error // the last thing that the node said
 	for attempt := 1; ; attempt++ {
 		rep, err := c.once(ctx, cl, payload)
 		if err == nil {
@@ -113,8 +120,14 @@ func (c *Client) do(ctx context.Context, cl call) (*reply, error) {
 		if !isDial(err) {
 			reached = true
 		}
+		if !errors.As(err, &refused) && ctx.Err() != nil && refused != nil {
+			return nil, refused
+		}
 		if ctx.Err() != nil || !c.again(cl, err, attempt, reached, time.Since(start)) {
 			return nil, err
+		}
+		if cl.untilDone && c.OnRetry != nil {
+			c.OnRetry(err)
 		}
 		if !pause(ctx, backoff(attempt, err)) {
 			return nil, err

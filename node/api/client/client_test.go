@@ -113,6 +113,30 @@ func TestSubmitEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// TestSubmitTellsTheRefusal: a context that ends in the middle of an attempt does not hide what the node said.
+func TestSubmitTellsTheRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := &roundTrips{f: func(n int, r *http.Request) (*http.Response, error) {
+			if n == 1 {
+				return answer(503, `{"error":"no_quorum","message":"alone"}`)
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c := rt.client()
+		told := 0
+		c.OnRetry = func(error) { told++ }
+		if _, err := c.Submit(ctx, SubmitRequest{}); !IsCode(err, CodeNoQuorum) {
+			t.Errorf("error %v", err)
+		}
+		if told == 0 {
+			t.Error("nobody was told of the retries")
+		}
+	})
+}
+
 func TestDialPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := &roundTrips{f: func(int, *http.Request) (*http.Response, error) { return nil, errRefused }}
@@ -178,7 +202,12 @@ func TestReadFallsBackToStale(t *testing.T) {
 	if !doc.Stale || doc.Index != 42 || age != 1500*time.Millisecond {
 		t.Errorf("stale %v, index %d, age %s", doc.Stale, doc.Index, age)
 	}
-	want := []string{"/api/runs?limit=5&workspaceId=W1", "/api/runs?consistency=stale&limit=5&workspaceId=W1"}
+	c.Stale = true
+	if doc, err = c.Runs(t.Context(), "W1", 0, ""); err != nil || !doc.Stale {
+		t.Errorf("stale at once: %v, %v", doc.Stale, err)
+	}
+	want := []string{"/api/runs?limit=5&workspaceId=W1", "/api/runs?consistency=stale&limit=5&workspaceId=W1",
+		"/api/runs?consistency=stale&workspaceId=W1"}
 	if diff := cmp.Diff(want, rt.paths); diff != "" {
 		t.Error(diff)
 	}

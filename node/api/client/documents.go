@@ -22,12 +22,16 @@ type Document[T any] struct {
 // read fetches a document, from the node's own copy if there is no quorum and the client allows it.
 func read[T any](ctx context.Context, c *Client, path string, query url.Values) (Document[T], error) {
 	var doc Document[T]
+	stale := url.Values{"consistency": {"stale"}}
+	for k, v := range query {
+		stale[k] = v
+	}
+	if c.Stale {
+		query, doc.Stale = stale, true
+	}
 	rep, err := c.do(ctx, call{method: http.MethodGet, path: withQuery(path, query), idempotent: true})
-	if IsCode(err, CodeNoQuorum) && c.OnStale != nil {
-		stale := url.Values{"consistency": {"stale"}}
-		for k, v := range query {
-			stale[k] = v
-		}
+	fallBack := IsCode(err, CodeNoQuorum) && !doc.Stale && c.OnStale != nil
+	if fallBack {
 		rep, err = c.do(ctx, call{method: http.MethodGet, path: withQuery(path, stale), idempotent: true})
 		doc.Stale = true
 	}
@@ -44,7 +48,7 @@ func read[T any](ctx context.Context, c *Client, path string, query url.Values) 
 	if err := json.Unmarshal(rep.body, &doc.Value); err != nil {
 		return doc, fmt.Errorf("decode the reply to %s: %w", path, err)
 	}
-	if doc.Stale {
+	if fallBack {
 		c.OnStale(doc.StaleFor)
 	}
 	return doc, nil
