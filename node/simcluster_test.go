@@ -1,0 +1,448 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coflux-mesh/coflux/consensus"
+	"github.com/coflux-mesh/coflux/consensus/memnet"
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"github.com/oklog/ulid/v2"
+)
+
+// program is what a target does.
+type program func(b *simBody, arg string) (string, error)
+
+// simCluster is a mesh in virtual time: real Raft over a net in memory, real leaders and agents, bodies as Go functions.
+// There is no gossip, HTTP or Python. It lives in a synctest bubble.
+type simCluster struct {
+	t        testing.TB
+	began    time.Time
+	raftNet  *memnet.Net
+	simNet   *simNet
+	effects  *effects
+	programs map[string]program
+	slots    int
+	encoded  bool // streams go through the encoding of frames
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex // guards the rest
+	nodes []*simNode
+	pipes map[*simPipe]bool
+	boots int
+}
+
+// simNode is one node; its disk outlives its process.
+type simNode struct {
+	c     *simCluster
+	name  string
+	id    string
+	dir   *consensus.Dir
+	disk  *raft.InmemStore
+	snaps raft.SnapshotStore
+
+	// of one process
+	addr   string
+	mux    *consensus.Mux
+	host   *consensus.Host
+	sim    *simHost
+	store  *state.Store
+	coord  *coordinator
+	agent  *agent
+	runner *simRunner
+	gone   chan struct{} // closed when the process has ended
+	up     bool
+}
+
+func newSimCluster(t testing.TB, slots int) *simCluster {
+	return &simCluster{t: t, began: time.Now(), raftNet: memnet.New(), simNet: newSimNet(), effects: &effects{},
+		programs: map[string]program{}, slots: slots, pipes: map[*simPipe]bool{}}
+}
+
+// clock is time since boot.
+func (c *simCluster) clock() time.Duration { return time.Since(c.began) }
+
+// memoryDir is a directory in which syncing costs nothing.
+func memoryDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "coflux-sim-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// grow makes a mesh of n voters named n0, n1, ...; all of them execute.
+func (c *simCluster) grow(n int) {
+	c.t.Helper()
+	for i := range n {
+		node := &simNode{c: c, name: fmt.Sprint("n", i), disk: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore()}
+		dir, err := consensus.OpenDir(memoryDir(c.t))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		node.dir, node.id = dir, dir.Identity().NodeID
+		c.mu.Lock()
+		c.nodes = append(c.nodes, node)
+		c.mu.Unlock()
+		node.start()
+	}
+	if err := c.nodes[0].host.Bootstrap(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.eventually("all nodes vote and execute", time.Minute, func() bool {
+		l := c.leader()
+		if l == nil {
+			return false
+		}
+		voters, open := 0, 0
+		for _, s := range l.host.Servers() {
+			if s.Voter {
+				voters++
+			}
+		}
+		for range l.store.View().Sessions() {
+			open++
+		}
+		return voters == n && open == n && len(l.coord.leader().hub.soft().Sessions) == n
+	})
+}
+
+func (c *simCluster) lookup(id string) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		if n.id == id && n.up {
+			return n.addr, true
+		}
+	}
+	return "", false
+}
+
+func (c *simCluster) members() (out []consensus.MemberInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		if n.up {
+			out = append(out, consensus.MemberInfo{ID: n.id, ClusterID: n.host.ClusterID(), HasState: n.host.HasState()})
+		}
+	}
+	return out
+}
+
+// start begins a process of the node.
+func (n *simNode) start() {
+	c := n.c
+	c.t.Helper()
+	network := c.raftNet.Host(n.name)
+	ln, err := network.Listen("")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	log := simLogger(n.name)
+	n.gone, n.store, n.mux = make(chan struct{}), state.New(), consensus.NewMux(ln, log)
+	n.host, err = consensus.Open(consensus.Config{
+		Dir: n.dir, Machine: consensus.StoreMachine(n.store), Mux: n.mux, Network: network, Logger: hclog.NewNullLogger(),
+		Lookup: c.lookup, Members: c.members, Removed: func(string) bool { return false }, Voters: func() int { return len(c.nodes) },
+		Fatal: func(err error) { panic(err) }, StableFor: 10 * time.Millisecond, Store: n.disk, Snapshots: n.snaps,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := n.host.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	n.mux.Start()
+	n.sim = newSimHost(n)
+	n.coord = &coordinator{host: n.sim, store: n.store, log: log.Named("leader"), clock: c.clock, self: n.id, settle: c.settle}
+	n.coord.Start()
+	n.runner = &simRunner{node: n, bodies: map[string]*simBody{}}
+	c.mu.Lock()
+	c.boots++
+	boot := fmt.Sprintf("%06d", c.boots)
+	n.addr, n.up = ln.Addr().String(), true
+	c.mu.Unlock()
+	n.agent = newAgent(agentConfig{
+		Open:   scheduler.OpenSession{Project: "p", Workspace: "w", Node: n.id, NodeName: n.name, Boot: boot, Slots: c.slots},
+		Runner: n.runner, Log: nil, Logger: log.Named("agent"), Clock: c.clock, Dial: n.dial,
+	})
+	n.agent.Declare(c.targets())
+	n.agent.Start()
+}
+
+func simLogger(name string) hclog.Logger {
+	if os.Getenv("COFLUX_SIM_LOG") == "" {
+		return hclog.NewNullLogger()
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: name, Level: hclog.Debug, TimeFormat: "05.000"})
+}
+
+func (c *simCluster) settle() []scheduler.Request {
+	return []scheduler.Request{&scheduler.CreateWorkspace{Project: "p", Name: "w", Ensure: true}}
+}
+
+func (c *simCluster) targets() (out []state.DeclaredTarget) {
+	for name := range c.programs {
+		out = append(out, state.DeclaredTarget{Module: "m", Name: name, Type: state.TypeTask},
+			state.DeclaredTarget{Module: "m", Name: name, Type: state.TypeWorkflow})
+	}
+	return out
+}
+
+// dial opens the stream of the node's agent to whoever leads as far as the node knows.
+func (n *simNode) dial(ctx context.Context) (stream, error) {
+	c := n.c
+	if !c.simNet.thawed(n.gone, n.name) {
+		return nil, errStreamCut
+	}
+	id, _, _ := n.host.Leader()
+	var to *simNode
+	for _, other := range c.nodes {
+		if other.id == id {
+			to = other
+		}
+	}
+	if to == nil {
+		return nil, errNoQuorum
+	}
+	short, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	reach := func() bool {
+		return to == n || !c.simNet.cuts[[2]string{n.name, to.name}] && !c.simNet.cuts[[2]string{to.name, n.name}]
+	}
+	if !c.simNet.until(short.Done(), reach) {
+		return nil, fmt.Errorf("connect to %s: %w", to.name, short.Err())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !to.up || !n.up {
+		return nil, fmt.Errorf("connect to %s: refused", to.name)
+	}
+	p := newSimPipe(c.simNet, n, to, c.encoded)
+	c.pipes[p] = true
+	coord, gone := to.coord, to.gone
+	c.wg.Go(func() {
+		if c.simNet.thawed(gone, to.name) {
+			_ = coord.serveStream(context.Background(), p.ends[1])
+		}
+		p.ends[1].cut()
+		p.wg.Wait()
+		c.mu.Lock()
+		delete(c.pipes, p)
+		c.mu.Unlock()
+	})
+	return p.ends[0], nil
+}
+
+// kill ends the node as kill -9 does: its guard takes the bodies along.
+func (n *simNode) kill() {
+	c := n.c
+	c.mu.Lock()
+	was := n.up
+	n.up = false
+	c.mu.Unlock()
+	if !was {
+		return
+	}
+	c.simNet.change(func() { close(n.gone); delete(c.simNet.frozen, n.name) })
+	n.runner.die()
+	c.raftNet.Kill(n.name)
+	c.cutStreams(n)
+	n.sim.stop()
+	n.coord.Stop()
+	n.host.Stop()
+	n.mux.Stop()
+	n.agent.Stop()
+}
+
+// cutStreams severs all streams of a node.
+func (c *simCluster) cutStreams(n *simNode) {
+	c.mu.Lock()
+	var cut []*simPipe
+	for p := range c.pipes {
+		if p.ends[0].node == n || p.ends[1].node == n {
+			cut = append(cut, p)
+		}
+	}
+	c.mu.Unlock()
+	for _, p := range cut {
+		p.sever()
+	}
+}
+
+// freeze stops everything of the node's process but its bodies and its guard, as SIGSTOP does.
+func (n *simNode) freeze() {
+	n.c.simNet.change(func() { n.c.simNet.frozen[n.name] = true })
+	n.c.isolateRaft(n, true)
+}
+
+// thaw lets it go on. It reads what lies in its sockets before it learns of anything else.
+func (n *simNode) thaw() {
+	n.c.simNet.change(func() { delete(n.c.simNet.frozen, n.name) })
+	n.c.isolateRaft(n, false)
+}
+
+// isolate cuts a node off from all others, or heals that.
+func (c *simCluster) isolate(n *simNode, cut bool) {
+	c.simNet.change(func() {
+		for _, o := range c.nodes {
+			c.simNet.cuts[[2]string{n.name, o.name}] = cut && o != n
+			c.simNet.cuts[[2]string{o.name, n.name}] = cut && o != n
+		}
+	})
+	c.isolateRaft(n, cut)
+}
+
+func (c *simCluster) isolateRaft(n *simNode, cut bool) {
+	for _, o := range c.nodes {
+		if o != n {
+			c.raftNet.CutBoth(n.name, o.name, cut)
+		}
+	}
+}
+
+// stop ends all nodes.
+func (c *simCluster) stop() {
+	for _, n := range c.nodes {
+		n.kill()
+	}
+	c.simNet.change(func() { c.simNet.cuts = map[[2]string]bool{} })
+	c.mu.Lock()
+	pipes := c.pipes
+	c.mu.Unlock()
+	for p := range pipes {
+		p.sever()
+	}
+	c.wg.Wait()
+	for _, n := range c.nodes {
+		_ = n.dir.Close()
+	}
+}
+
+// leader is a live node that a majority confirms and whose leader runs; nil when there is none just now.
+func (c *simCluster) leader() *simNode {
+	for _, n := range c.nodes {
+		if !n.up || n.coord.leader() == nil || c.isFrozen(n) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, err := n.coord.readIndex(ctx)
+		cancel()
+		if err == nil {
+			return n
+		}
+	}
+	return nil
+}
+
+func (c *simCluster) isFrozen(n *simNode) bool {
+	c.simNet.mu.Lock()
+	defer c.simNet.mu.Unlock()
+	return c.simNet.frozen[n.name]
+}
+
+// led waits for a leader.
+func (c *simCluster) led() *simNode {
+	c.t.Helper()
+	var l *simNode
+	c.eventually("a leader", 30*time.Second, func() bool { l = c.leader(); return l != nil })
+	return l
+}
+
+// eventually polls in virtual time.
+func (c *simCluster) eventually(what string, within time.Duration, ok func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(within); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.dump()
+			c.t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+// trigger starts a run as a client does: the same request to whoever leads until it is answered.
+func (c *simCluster) trigger(target, arg string) state.ExecutionID {
+	c.t.Helper()
+	text, _ := json.Marshal(arg)
+	r := &scheduler.SubmitRun{RequestID: ulid.Make().String(), Module: "m", Target: target, Arguments: []state.Value{{Data: text}}}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		l := c.leader()
+		if l == nil {
+			continue
+		}
+		if r.Workspace == "" {
+			w := l.store.View().WorkspaceByName("p", "w")
+			if w == nil {
+				continue
+			}
+			r.Workspace = w.ID
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		reply, err := l.coord.do(ctx, r)
+		cancel()
+		if err != nil {
+			continue
+		}
+		if reply.Err != nil {
+			c.t.Fatal(reply.Err)
+		}
+		id, _ := state.ParseExecutionID(reply.Answer.ExecutionID)
+		return id
+	}
+	c.t.Fatal("a run could not be triggered within a minute")
+	return state.ExecutionID{}
+}
+
+// await waits for an execution's result.
+func (c *simCluster) await(id state.ExecutionID, within time.Duration) *state.Result {
+	c.t.Helper()
+	var result *state.Result
+	c.eventually(fmt.Sprintf("execution %s has its result", id), within, func() bool {
+		if l := c.leader(); l != nil {
+			result = scheduler.Outcome(l.store.View(), id)
+		}
+		return result != nil
+	})
+	return result
+}
+
+// value waits for a result that must be a value.
+func (c *simCluster) value(id state.ExecutionID, within time.Duration, want string) {
+	c.t.Helper()
+	r := c.await(id, within)
+	if r.Type != state.ResultValue || string(r.Value.Data) != want {
+		c.dump()
+		c.t.Fatalf("execution %s ended with %v %+v %+v %s, want %s", id, r.Type, r.Error, r.Value, r.Reason, want)
+	}
+}
+
+// dump logs what is left to do.
+func (c *simCluster) dump() {
+	for _, n := range c.nodes {
+		if !n.up {
+			c.t.Logf("%s is down", n.name)
+			continue
+		}
+		_, term, self := n.host.Leader()
+		c.t.Logf("%s index %d term %d raft-leader %v leads %v frozen %v", n.name, n.store.Index(), term, self, n.coord.leader() != nil, c.isFrozen(n))
+		if l := n.coord.leader(); l != nil {
+			for id, s := range l.hub.soft().Sessions {
+				c.t.Logf("   session %s running %d roots %d", id, s.Running, s.Roots)
+			}
+			open := 0
+			for e := range n.store.View().Unfinished(n.store.View().WorkspaceByName("p", "w").ID) {
+				if open++; open < 30 {
+					c.t.Logf("   open %s session %q due %v", e.ID(), e.Session, e.Due)
+				}
+			}
+		}
+	}
+}
