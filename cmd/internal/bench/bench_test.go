@@ -55,10 +55,13 @@ func TestRound(t *testing.T) {
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	since, at := map[string][]time.Duration{}, map[string][]time.Duration{}
-	budget([]client.TraceEvent{
+	begin, end := budget([]client.TraceEvent{
 		{Stage: "committed", Node: "n2", At: 130}, {Stage: "submit_received", Node: "n1", At: 100},
 		{Stage: "committed", Node: "n1", At: 150}, {Stage: "assign_received", Node: "n3", At: 190}, {Stage: "unknown", At: 1},
 	}, since, at)
+	if begin != 100 || end != 190 {
+		t.Errorf("from %d to %d", begin, end)
+	}
 	type times = map[string][]time.Duration
 	if diff := cmp.Diff(times{"submit_received": {0}, "committed": {30}, "assign_received": {60}}, since); diff != "" {
 		t.Error(diff)

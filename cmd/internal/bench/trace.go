@@ -31,12 +31,18 @@ func (b *Bench) Trace(ctx context.Context) ([]Stage, error) {
 		return nil, err
 	}
 	since, at := map[string][]time.Duration{}, map[string][]time.Duration{}
+	var turns []time.Duration
+	var ended int64
 	for step := 2; step <= chainLength+1; step++ {
 		events, err := b.events(ctx, fmt.Sprintf("%s:%d:1", run, step))
 		if err != nil {
 			return nil, err
 		}
-		budget(events, since, at)
+		begin, end := budget(events, since, at)
+		if ended != 0 && begin != 0 {
+			turns = append(turns, time.Duration(begin-ended))
+		}
+		ended = end
 	}
 	var out []Stage
 	for _, name := range stages {
@@ -46,8 +52,16 @@ func (b *Bench) Trace(ctx context.Context) ([]Stage, error) {
 			out = append(out, Stage{name, ms(percentile(since[name], 0.5)), ms(percentile(at[name], 0.5)), n})
 		}
 	}
+	if len(turns) > 0 && len(out) > 0 {
+		slices.Sort(turns)
+		turn := ms(percentile(turns, 0.5))
+		out = append(out, Stage{nextCall, turn, round(out[len(out)-1].AtMS + turn), len(turns)})
+	}
 	return out, nil
 }
+
+// nextCall is the time that the calling body takes from a result to its next call.
+const nextCall = "next_call"
 
 // events gathers what all nodes know of an execution.
 func (b *Bench) events(ctx context.Context, execution string) ([]client.TraceEvent, error) {
@@ -62,15 +76,15 @@ func (b *Bench) events(ctx context.Context, execution string) ([]client.TraceEve
 	return events, nil
 }
 
-// budget adds one execution's times. A stage that several nodes noted counts once, at its first time.
-func budget(events []client.TraceEvent, since, at map[string][]time.Duration) {
+// budget adds one execution's times and returns its first and last. A stage that several nodes noted counts
+// once, at its first time.
+func budget(events []client.TraceEvent, since, at map[string][]time.Duration) (begin, last int64) {
 	first := map[string]int64{}
 	for _, e := range events {
 		if t, ok := first[e.Stage]; !ok || e.At < t {
 			first[e.Stage] = e.At
 		}
 	}
-	var begin, last int64
 	for _, name := range stages {
 		t, ok := first[name]
 		if !ok {
@@ -83,4 +97,5 @@ func budget(events []client.TraceEvent, since, at map[string][]time.Duration) {
 		at[name] = append(at[name], time.Duration(t-begin))
 		last = t
 	}
+	return begin, last
 }
