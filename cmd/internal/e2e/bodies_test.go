@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// flows is the module that the nodes of a mesh serve. Each body writes a line at its start and at its end, outside the
+// engine, with the token that its caller gave it. A gate is a file that a body waits for.
+const flows = `
+import json, os, time
+from coflux import task, workflow, _context
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def effect(event, token):
+    line = json.dumps({
+        "event": event, "token": token, "execution": _context.current().execution_id, "pid": os.getpid(),
+        "boot": os.environ.get("COFLUX_BOOT", ""), "mono": time.clock_gettime_ns(time.CLOCK_BOOTTIME), "wall": time.time_ns(),
+    })
+    fd = os.open(os.path.join(HERE, "effects"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(fd, (line + "\n").encode())
+    os.close(fd)
+
+
+def pass_gate(gate):
+    while gate and not os.path.exists(os.path.join(HERE, "gate-" + gate)):
+        time.sleep(0.01)
+
+
+@task()
+def leaf(token, gate):
+    effect("start", token)
+    pass_gate(gate)
+    effect("end", token)
+    return token
+
+
+@workflow()
+def parent(token, gate):
+    effect("start", token)
+    got = leaf(token + ".1", gate)
+    effect("end", token)
+    return [token, got]
+
+
+@workflow()
+def single(token, gate):
+    effect("start", token)
+    pass_gate(gate)
+    effect("end", token)
+    return token
+
+
+@workflow()
+def talk(token, gate):
+    print("begin", token)
+    pass_gate(gate)
+    print("end", token)
+    return {"token": token}
+
+
+@workflow()
+def hello(name):
+    return "Hello, " + name + "!"
+
+
+@workflow()
+def fails(word):
+    def deeper():
+        raise ValueError("bad " + word)
+    deeper()
+`
+
+// effect is one line of a body.
+type effect struct {
+	Event     string `json:"event"` // start | end
+	Token     string `json:"token"`
+	Execution string `json:"execution"`
+	PID       int    `json:"pid"`
+	Boot      string `json:"boot"`
+	Mono      int64  `json:"mono"` // CLOCK_BOOTTIME, nanoseconds
+	Wall      int64  `json:"wall"`
+}
+
+// effects reads what the bodies of a mesh have written until now.
+func (m *mesh) effects() (all []effect) {
+	m.t.Helper()
+	data, err := os.ReadFile(filepath.Join(m.code, "effects"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		var e effect
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			m.t.Fatalf("effect line %q: %v", lines.Text(), err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// started counts the bodies that were begun for each token, and ended those that came to their end.
+func (m *mesh) counts() (started, ended map[string]int) {
+	started, ended = map[string]int{}, map[string]int{}
+	for _, e := range m.effects() {
+		if e.Event == "start" {
+			started[e.Token]++
+		} else {
+			ended[e.Token]++
+		}
+	}
+	return started, ended
+}
+
+// begun waits for the body of a token to begin and returns its first line.
+func (m *mesh) begun(token string) (line effect) {
+	m.t.Helper()
+	await(m.t, patience, func() string {
+		for _, e := range m.effects() {
+			if e.Token == token && e.Event == "start" {
+				line = e
+				return ""
+			}
+		}
+		return "the body of " + token + " has not begun"
+	})
+	return line
+}
+
+// open lets bodies pass a gate.
+func (m *mesh) open(gate string) {
+	m.t.Helper()
+	if err := os.WriteFile(filepath.Join(m.code, "gate-"+gate), nil, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// where is the node on which a body runs, by its boot mark "node id/boot".
+func (m *mesh) where(e effect) *node {
+	m.t.Helper()
+	id, _, _ := strings.Cut(e.Boot, "/")
+	for _, n := range m.nodes {
+		if n.id == id {
+			return n
+		}
+	}
+	m.t.Fatalf("no node has the id of %q", e.Boot)
+	return nil
+}

@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/coflux-mesh/coflux/node/api/client"
+)
+
+// event is one line of a client's history.
+type event struct {
+	Op     string // submit | result | cancel
+	Phase  string // invoke | ok | fail | info (the outcome is unknown)
+	ID     int    // of the operation
+	Client string // who asked
+	Node   string // whom
+	Token  string // that names the call to the body
+	Run    string
+	Error  string
+	Value  string // the result's JSON text
+	Mono   int64  // CLOCK_BOOTTIME, nanoseconds
+	Wall   int64
+}
+
+// history records what the clients of a mesh did and saw.
+type history struct {
+	mu     sync.Mutex
+	last   int
+	events []event
+}
+
+func newHistory() *history { return &history{} }
+
+// boottime is the clock that all processes of the machine share.
+func boottime() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic(err)
+	}
+	return ts.Nano()
+}
+
+// invoke notes the begin of an operation; what it returns notes its end.
+func (h *history) invoke(e event) (end func(run, value string, err error)) {
+	h.mu.Lock()
+	h.last++
+	e.ID, e.Phase = h.last, "invoke"
+	h.mu.Unlock()
+	h.add(e)
+	return func(run, value string, err error) {
+		e.Phase, e.Value = "ok", value
+		if run != "" {
+			e.Run = run
+		}
+		if err != nil {
+			e.Phase, e.Error = "info", err.Error()
+			var refused *client.Error
+			if errors.As(err, &refused) && refused.Status < 500 {
+				e.Phase = "fail"
+			}
+		}
+		h.add(e)
+	}
+}
+
+func (h *history) add(e event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e.Mono, e.Wall = boottime(), time.Now().UnixNano()
+	h.events = append(h.events, e)
+}
+
+// all is the history until now.
+func (h *history) all() []event {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]event(nil), h.events...)
+}
+
+// arguments makes the JSON texts of a call.
+func arguments(values ...any) (texts []string) {
+	for _, v := range values {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		texts = append(texts, string(b))
+	}
+	return texts
+}
+
+// try submits a run whose first argument is the token, and records it.
+func (m *mesh) try(ctx context.Context, n *node, target, token string, more ...any) (run string, err error) {
+	end := m.hist.invoke(event{Op: "submit", Client: token, Node: n.name, Token: token})
+	got, err := n.client.Submit(ctx, client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target,
+		Arguments: arguments(append([]any{token}, more...)...)})
+	end(got.RunID, "", err)
+	return got.RunID, err
+}
+
+// trigger submits a run like a client that knows several nodes: what one does not answer it asks of the next, with the
+// same request id.
+func (m *mesh) trigger(ctx context.Context, nodes []*node, target, token string, more ...any) (run string, err error) {
+	end := m.hist.invoke(event{Op: "submit", Client: token, Node: nodes[0].name, Token: token})
+	q := client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target, RequestID: ulid.Make().String(),
+		Arguments: arguments(append([]any{token}, more...)...)}
+	for i := 0; ; i++ {
+		short, stop := context.WithTimeout(ctx, 5*time.Second)
+		got, err := nodes[i%len(nodes)].client.Submit(short, q)
+		stop()
+		var refused *client.Error
+		if err == nil || ctx.Err() != nil || errors.As(err, &refused) && refused.Status < 500 {
+			end(got.RunID, "", err)
+			return got.RunID, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// submit submits a run that must be taken.
+func (m *mesh) submit(n *node, target, token string, more ...any) string {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	run, err := m.try(ctx, n, target, token, more...)
+	if err != nil {
+		m.t.Fatalf("submit %s through %s: %v", token, n.name, err)
+	}
+	return run
+}
+
+// result waits for the outcome of a run, whatever becomes of leaders meanwhile, and records it.
+func (m *mesh) result(n *node, run string, timeout time.Duration) (*client.Result, error) {
+	end := m.hist.invoke(event{Op: "result", Client: run, Node: n.name, Run: run})
+	r, err := awaitResult(m.t.Context(), n, m.workspace, run, timeout)
+	text := ""
+	if r != nil {
+		text = string(r.Raw)
+	}
+	end(run, text, err)
+	return r, err
+}
+
+func awaitResult(ctx context.Context, n *node, workspace, run string, timeout time.Duration) (*client.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var last error
+	for ctx.Err() == nil {
+		got, err := n.client.AwaitRun(ctx, workspace, run, 10*time.Second)
+		switch {
+		case err == nil && got.Done:
+			return got.Result, nil
+		case client.IsCode(err, client.CodeNotFound):
+			return nil, err
+		case err != nil:
+			last = err
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}
+	return nil, fmt.Errorf("no outcome of %s within %s through %s; the last error: %w", run, timeout, n.name, errors.Join(last, ctx.Err()))
+}
+
+// value waits for a run that must succeed and returns its value's JSON text.
+func (m *mesh) value(n *node, run string) string {
+	m.t.Helper()
+	r, err := m.result(n, run, patience)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if r.Type != client.ResultValue || r.Value == nil || r.Value.Type != "raw" {
+		m.t.Fatalf("run %s ended with %s", run, r.Raw)
+	}
+	return string(r.Value.Data)
+}
+
+// document reads a run from a node as it is now.
+func (m *mesh) document(n *node, run string) *client.Run {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	doc, err := n.client.Run(ctx, m.workspace, run)
+	if err != nil {
+		m.t.Fatalf("read run %s through %s: %v", run, n.name, err)
+	}
+	return &doc.Value
+}
