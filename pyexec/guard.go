@@ -31,7 +31,7 @@ func GuardMain() bool {
 	if len(os.Args) == 0 || os.Args[0] != guardName {
 		return false
 	}
-	// PDEATHSIG is sent when the thread that forked ends. This is the main thread: it ends with the process.
+	// PDEATHSIG is sent when the thread that forked ends: this goroutine keeps its thread until the process ends.
 	runtime.LockOSThread()
 	if err := runGuard(); err != nil {
 		fmt.Fprintln(os.Stderr, "coflux-guard:", err)

@@ -171,8 +171,12 @@ func TestKilledNode(t *testing.T) {
 func TestFenceAndRevive(t *testing.T) {
 	t.Parallel()
 	for name, fence := range map[string]func(*Pool){
-		"KillAll":      func(p *Pool) { p.KillAll() },
-		"deadline":     func(p *Pool) { p.AliveUntil(boottime() + int64(50*time.Millisecond)) },
+		"KillAll":  func(p *Pool) { p.KillAll() },
+		"deadline": func(p *Pool) { p.AliveUntil(boottime() + int64(50*time.Millisecond)) },
+		"KillAll while the guard is stopped": func(p *Pool) {
+			p.guard.cmd.Process.Signal(syscall.SIGSTOP)
+			p.KillAll()
+		},
 		"guard killed": func(p *Pool) { p.guard.cmd.Process.Kill() },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -106,6 +106,13 @@ func (g *guard) send(m guardMessage, files []*os.File) error {
 	return err
 }
 
+// busy says whether some process has not been reported dead.
+func (g *guard) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.procs) > 0
+}
+
 func (g *guard) take(id uint64) *guardProcess {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -160,7 +160,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	if was == stateStopped || was == stateNew {
 		return nil
 	}
-	p.killBodies()
+	p.loseAll()
 	g.send(guardMessage{Op: "quit"}, nil)
 	p.forgetOld(g)
 	done := make(chan struct{})

@@ -192,6 +192,9 @@ func (p *Pool) Kill(executionID string) {
 	}
 }
 
+// fenceLimit is how long the guard may take to carry a fence out before it is ended itself, which carries it out too.
+const fenceLimit = time.Second
+
 // KillAll is the fence: every execution is killed and reported Lost, and Run refuses until Revive.
 func (p *Pool) KillAll() {
 	p.mu.Lock()
@@ -202,23 +205,31 @@ func (p *Pool) KillAll() {
 	p.state = stateFenced
 	g := p.guard
 	p.mu.Unlock()
+	p.loseAll()
 	g.send(guardMessage{Op: "killall"}, nil)
-	p.killBodies()
+	p.wg.Go(func() {
+		limit := time.NewTimer(fenceLimit)
+		defer limit.Stop()
+		select {
+		case <-g.down:
+		case <-limit.C:
+			if g.busy() {
+				g.cmd.Process.Kill()
+			}
+		}
+	})
 }
 
-// killBodies marks every body as lost and ends those that never began.
-func (p *Pool) killBodies() {
+// loseAll marks every body as lost, before anything of theirs is killed, and ends those that never began.
+func (p *Pool) loseAll() {
 	p.mu.Lock()
-	all := make([]*body, 0, len(p.bodies))
 	for _, b := range p.bodies {
-		all = append(all, b)
+		b.fenced.Store(true)
+		b.killed.Store(true)
 	}
 	lost := p.dropWaiting()
 	p.wg.Add(1)
 	p.mu.Unlock()
-	for _, b := range all {
-		b.kill(true)
-	}
 	go func() {
 		defer p.wg.Done()
 		endLost(lost)
