@@ -145,7 +145,7 @@ func (o *benchOptions) local(ctx context.Context, a *app, dir string, names []st
 	report.Slots = slots * o.nodes
 	start := time.Now()
 	mesh, err := localmesh.Start(localmesh.Config{
-		Nodes: o.nodes, Repos: []string{bench.Module}, Path: []string{dir}, Python: o.python, Concurrency: slots,
+		Nodes: o.nodes, Repos: []string{bench.Module}, Required: []string{bench.Module}, Path: []string{dir}, Python: o.python, Concurrency: slots,
 		Workspace: a.opts.workspace, Project: a.opts.project, Drain: devDrain, Progress: o.progress(a),
 	})
 	if err != nil {

@@ -107,12 +107,15 @@ func (o *devOptions) check(args []string) (target string, arguments []string, er
 }
 
 func (o *devOptions) start(a *app, usualPorts bool) (*localmesh.Mesh, error) {
-	repos := o.repos
+	repos, required := o.repos, []string{}
+	if o.module != "" {
+		required = append(required, o.module)
+	}
 	if o.module != "" && !slices.Contains(repos, o.module) {
 		repos = append(append([]string{}, repos...), o.module)
 	}
 	return localmesh.Start(localmesh.Config{
-		Nodes: o.nodes, Repos: repos, Path: o.path, Python: o.python, Concurrency: o.concurrency,
+		Nodes: o.nodes, Repos: repos, Required: required, Path: o.path, Python: o.python, Concurrency: o.concurrency,
 		Workspace: a.opts.workspace, Project: a.opts.project, Reload: o.reload, BasePort: o.basePort, UsualPorts: usualPorts,
 		Drain: devDrain, Progress: func(s string) { fmt.Fprintln(a.stderr, s) },
 	})
@@ -163,7 +166,11 @@ func printMesh(ctx context.Context, a *app, talk io.Writer, mesh *localmesh.Mesh
 	}
 	b := *a
 	b.stdout = talk
-	return b.table(rows)
+	if err := b.table(rows); err != nil {
+		return err
+	}
+	printModuleErrors(talk, doc.Value.Nodes)
+	return nil
 }
 
 // stay keeps the mesh up until Ctrl-C and tells when a node ends.

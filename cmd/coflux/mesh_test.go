@@ -52,8 +52,10 @@ func TestDevStaysUp(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	source := "from coflux import workflow\n\n@workflow()\ndef add(a, b):\n    print('adding')\n    return a + b\n"
-	if err := os.WriteFile(filepath.Join(dir, "flows.py"), []byte(source), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"flows.py": source, "broken.py": "import no_such_module\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -61,7 +63,7 @@ func TestDevStaysUp(t *testing.T) {
 	dev := &app{stdout: &out, stderr: &errs, env: func(string) (string, bool) { return "", false }, now: time.Now,
 		size: func() (int, int) { return 80, 24 }}
 	ended := make(chan int, 1)
-	go func() { ended <- dev.main(ctx, []string{"dev", "--path", dir, "--repo", "flows"}) }()
+	go func() { ended <- dev.main(ctx, []string{"dev", "--path", dir, "--repo", "flows", "--repo", "broken"}) }()
 	address := regexp.MustCompile(`n1 +http://(127\.0\.0\.1:[0-9]+) `)
 	deadline := time.Now().Add(30 * time.Second)
 	for !strings.Contains(out.String(), "Ctrl-C stops them.") {
@@ -78,11 +80,14 @@ func TestDevStaysUp(t *testing.T) {
 	if host == nil {
 		t.Fatalf("no address in %s", out.String())
 	}
+	if !strings.Contains(out.String(), "n1: module broken failed to load (not served):\n  ModuleNotFoundError: ") {
+		t.Errorf("the broken module is not told: %s", out.String())
+	}
 	for _, tt := range []struct{ args, want string }{
 		{"submit flows/add 1 2.5", `^R\w+\n$`},
 		{"runs list", `(?m)^R\w+ +flows/add .* completed +1$`},
 		{"manifests inspect", `^flows\n  add\(a, b\)\n$`},
-		{"nodes", `(?m)^n1 \* +127\.0\.0\.1:\d+ +leader +alive .* flows$`},
+		{"nodes", `(?m)^n1 \* +127\.0\.0\.1:\d+ +leader +alive .* (flows, broken|broken \(failed\), flows|flows, broken \(failed\))$`},
 		{"queue", `^Queue is empty\.\n$`},
 		{"sessions list", `flows/add`},
 		{"workspaces list", `(?m)^default +\(None\)$`},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -38,7 +39,16 @@ func (o *nodesOptions) run(ctx context.Context, a *app, _ []string) error {
 	if err := a.table(rows); err != nil {
 		return err
 	}
-	for _, n := range doc.Value.Nodes {
+	printModuleErrors(a.stdout, doc.Value.Nodes)
+	if !doc.Value.Quorum {
+		fmt.Fprintln(a.stderr, "no quorum: this node does not hear from a majority of the voters")
+	}
+	return nil
+}
+
+// printModuleErrors says which modules failed to load, where and why.
+func printModuleErrors(w io.Writer, nodes []client.Node) {
+	for _, n := range nodes {
 		for _, m := range n.Modules {
 			if m.Error == nil {
 				continue
@@ -47,14 +57,10 @@ func (o *nodesOptions) run(ctx context.Context, a *app, _ []string) error {
 			if m.Serving {
 				state = "the last good code is served"
 			}
-			fmt.Fprintf(a.stdout, "\n%s: module %s failed to load (%s):\n  %s\n", printable(n.Name), printable(m.Name), state,
+			fmt.Fprintf(w, "\n%s: module %s failed to load (%s):\n  %s\n", printable(n.Name), printable(m.Name), state,
 				strings.ReplaceAll(printable(strings.TrimSpace(*m.Error)), "\n", "\n  "))
 		}
 	}
-	if !doc.Value.Quorum {
-		fmt.Fprintln(a.stderr, "no quorum: this node does not hear from a majority of the voters")
-	}
-	return nil
 }
 
 func slotsText(n client.Node) string {

@@ -84,7 +84,13 @@ func TestMeshComesUpAndGoes(t *testing.T) {
 
 func TestReadyTellsWhyNot(t *testing.T) {
 	t.Parallel()
-	m := start(t, Config{Nodes: 1, Repos: []string{"flows"}, Path: []string{module(t, "import no_such_module\n")}})
+	broken := module(t, "import no_such_module\n")
+	m := start(t, Config{Nodes: 1, Repos: []string{"flows"}, Path: []string{broken}})
+	if err := m.Ready(t.Context(), 30*time.Second); err != nil {
+		t.Errorf("a module that nobody requires: %v", err)
+	}
+
+	m = start(t, Config{Nodes: 1, Repos: []string{"flows"}, Required: []string{"flows"}, Path: []string{broken}})
 	if err := m.Ready(t.Context(), 30*time.Second); err == nil || !strings.Contains(err.Error(), "no_such_module") {
 		t.Errorf("a module that cannot be loaded: %v", err)
 	}

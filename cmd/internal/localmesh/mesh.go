@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 type Config struct {
 	Nodes       int
 	Repos, Path []string
+	Required    []string // of Repos: the mesh is not ready when one of these cannot be loaded
 	Python      string
 	Concurrency int // 0 = the node's default
 	Workspace   string
@@ -158,7 +160,8 @@ func (m *Mesh) ended() error {
 }
 
 // Ready waits until every node is ready, all see each other and a leader, and every module is served by
-// every node. It fails when a process ends, when a module cannot be loaded, or after timeout.
+// every node or has failed to load. It fails when a process ends, when a required module cannot be loaded,
+// or after timeout.
 func (m *Mesh) Ready(ctx context.Context, timeout time.Duration) error {
 	start := time.Now()
 	told := start
@@ -209,6 +212,7 @@ func (m *Mesh) Answering(ctx context.Context, timeout time.Duration) error {
 func (m *Mesh) missing(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	failed := map[string]int{} // module -> nodes that could not load it
 	for _, n := range m.Nodes {
 		if err := n.Client.Readyz(ctx); err != nil {
 			return fmt.Sprintf("%s is not ready (%v)", n.Name, err), nil
@@ -217,19 +221,23 @@ func (m *Mesh) missing(ctx context.Context) (string, error) {
 		if err != nil {
 			return fmt.Sprintf("%s does not list the nodes (%v)", n.Name, err), nil
 		}
-		if missing, err := m.missingOn(n, doc.Value); missing != "" || err != nil {
+		if missing, err := m.missingOn(n, doc.Value, failed); missing != "" || err != nil {
 			return missing, err
 		}
 	}
-	return m.unserved(ctx)
+	return m.unserved(ctx, failed)
 }
 
-// missingOn checks one node's view of the others.
-func (m *Mesh) missingOn(n *Node, view client.Nodes) (string, error) {
+// missingOn checks one node's view of the others, and counts the modules that it could not load itself.
+func (m *Mesh) missingOn(n *Node, view client.Nodes, failed map[string]int) (string, error) {
 	alive := 0
 	for _, other := range view.Nodes {
 		for _, module := range other.Modules {
-			if module.Error != nil && !module.Serving {
+			broken := module.Error != nil && !module.Serving
+			if broken && other.Self {
+				failed[module.Name]++
+			}
+			if broken && slices.Contains(m.cfg.Required, module.Name) {
 				return "", fmt.Errorf("module %s cannot be loaded by %s: %s", module.Name, other.Name, strings.TrimSpace(*module.Error))
 			}
 		}
@@ -246,8 +254,8 @@ func (m *Mesh) missingOn(n *Node, view client.Nodes) (string, error) {
 	return "", nil
 }
 
-// unserved looks for a session of each node for each module.
-func (m *Mesh) unserved(ctx context.Context) (string, error) {
+// unserved looks for a session of each node for each module that has not failed there.
+func (m *Mesh) unserved(ctx context.Context, failed map[string]int) (string, error) {
 	if len(m.cfg.Repos) == 0 {
 		return "", nil
 	}
@@ -267,7 +275,7 @@ func (m *Mesh) unserved(ctx context.Context) (string, error) {
 				serving++
 			}
 		}
-		if serving < len(m.Nodes) {
+		if serving+failed[repo] < len(m.Nodes) {
 			return fmt.Sprintf("module %s is served by %d of %d nodes", repo, serving, len(m.Nodes)), nil
 		}
 	}
