@@ -22,6 +22,7 @@ class Target:
     """A function that runs as an execution of its own when it is called inside one."""
 
     def __init__(self, fn, kind: str, name: str | None, timeout, delay) -> None:
+        parameters = _parameters(fn)
         # Like functools.update_wrapper, whose import would cost every process a millisecond.
         vars(self).update(vars(fn))
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
@@ -29,12 +30,12 @@ class Target:
         self.__wrapped__ = fn
         self.fn = fn
         self.kind = kind
+        self.parameters = parameters
         self.name = name or fn.__name__
         self.module = fn.__module__
         self.timeout_ms = _milliseconds(timeout)
         self.delay_ms = _milliseconds(delay)
-        self.parameters = _parameters(fn)
-        self._defaults = fn.__defaults__ or ()
+        self._defaults = _unwrapped(fn).__defaults__ or ()
 
     def submit(self, *args, **kwargs) -> Execution:
         """Schedules an execution and returns its handle at once."""
@@ -114,7 +115,7 @@ class group:
 def run(fn, args, kwargs):
     """Calls a function here; a coroutine is run to its end in a fresh event loop."""
     value = fn(*args, **kwargs)
-    if fn.__code__.co_flags & 0x80:  # CO_COROUTINE
+    if hasattr(value, "cr_await"):  # a coroutine
         import asyncio
 
         return asyncio.run(value)
@@ -134,9 +135,18 @@ def _decorator(kind: str, name: str | None, timeout, delay, options: dict):
     return decorate
 
 
+def _unwrapped(fn):
+    """The function under decorators that use functools.wraps."""
+    while hasattr(fn, "__wrapped__"):
+        fn = fn.__wrapped__
+    if not hasattr(fn, "__code__"):
+        raise TypeError(f"only functions can be tasks and workflows, not {type(fn).__name__}")
+    return fn
+
+
 def _parameters(fn) -> tuple[str, ...]:
     # By hand, because importing inspect would cost every process some milliseconds.
-    code = fn.__code__
+    code = _unwrapped(fn).__code__
     if code.co_posonlyargcount:
         raise Exception("Unsupported parameter type (positional-only)")
     if code.co_kwonlyargcount:

@@ -1,3 +1,4 @@
+import functools
 import unittest
 
 import coflux as cf
@@ -49,6 +50,16 @@ class TargetTest(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "colour"):
             cf.workflow(colour=1)
         self.assertEqual(cf.task(timeout=1.5)(lambda: 0).timeout_ms, 1500)
+
+    def test_decorated_functions(self):
+        @functools.wraps(add.fn)
+        def outer(*args, **kwargs):
+            return add.fn(*args, **kwargs) + 1
+
+        target = cf.task()(outer)
+        self.assertEqual((target.bind((1,), {"c": 5}), target(1), target.name), ([1, 10, 5], 112, "add"))
+        with self.assertRaisesRegex(TypeError, "only functions can be tasks"):
+            cf.task()(len)
 
     def test_unsupported_parameters(self):
         for fn in [lambda *a: 0, lambda **k: 0, lambda *, k: 0, lambda p, /: 0]:
