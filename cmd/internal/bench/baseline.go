@@ -34,7 +34,7 @@ for _ in range(n):
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-print(sys.version.split()[0], (time.perf_counter() - start) / n)
+print(sys.version.split()[0], (time.perf_counter() - start) / n, sys.executable)
 `
 
 // MeasureBaseline measures the machine with this interpreter and this directory's disk.
@@ -50,8 +50,8 @@ func MeasureBaseline(ctx context.Context, python, dir string, cpus int) (Baselin
 	if err != nil {
 		return base, fmt.Errorf("measure the forks of %s: %w", python, err)
 	}
-	fields := strings.Fields(string(out))
-	if len(fields) != 2 {
+	fields := strings.SplitN(strings.TrimSpace(string(out)), " ", 3)
+	if len(fields) != 3 {
 		return base, fmt.Errorf("measure the forks of %s: it printed %q", python, out)
 	}
 	seconds, err := strconv.ParseFloat(fields[1], 64)
@@ -59,6 +59,10 @@ func MeasureBaseline(ctx context.Context, python, dir string, cpus int) (Baselin
 		return base, fmt.Errorf("measure the forks of %s: it printed %q", python, out)
 	}
 	base.Python, base.ForkMS, base.ForkRate = fields[0], round(seconds*1000), round(1/seconds)
+	// The name may be a script that looks for the interpreter: nodes start the interpreter itself.
+	if fields[2] != "" {
+		python = fields[2]
+	}
 	var starts []time.Duration
 	for range 10 {
 		start := time.Now()
