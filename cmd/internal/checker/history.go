@@ -2,7 +2,9 @@ package checker
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -97,6 +99,9 @@ func Load(paths ...string) (*History, error) {
 			return nil, fmt.Errorf("read history: %w", err)
 		}
 	}
+	if len(events) == 0 {
+		return nil, errors.New("read history: there is not a single event, so nothing can be decided")
+	}
 	return New(events)
 }
 
@@ -123,9 +128,7 @@ func New(events []Event) (*History, error) {
 	h := &History{}
 	begun := map[int64]Event{}
 	events = slices.Clone(events)
-	slices.SortStableFunc(events, func(a, b Event) int {
-		return int(min(max(a.At-b.At, -1), 1))
-	})
+	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range events {
 		switch e.Type {
 		case TypeOp:
@@ -149,8 +152,8 @@ func New(events []Event) (*History, error) {
 		e.Phase, e.At = "info", never
 		h.Ops = append(h.Ops, Operation{Event: e, Begin: begun[e.ID].At})
 	}
-	slices.SortFunc(h.Ops, func(a, b Operation) int { return int(a.ID - b.ID) })
-	slices.SortStableFunc(h.Commits, func(a, b Event) int { return int(a.Index) - int(b.Index) })
+	slices.SortFunc(h.Ops, func(a, b Operation) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(h.Commits, func(a, b Event) int { return cmp.Compare(a.Index, b.Index) })
 	return h, nil
 }
 

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -113,23 +114,29 @@ func once(ops []porcupine.Operation) []porcupine.Operation {
 	})
 }
 
-// monotonic: what a client reads of old states never goes back.
+// monotonic: what a client reads never goes back behind what it had read before it asked.
 func (h *History) monotonic(f *finding) {
-	type last struct {
-		index uint64
-		id    int64
+	reads := map[string][]Operation{}
+	for _, op := range h.Ops {
+		if op.Phase == "ok" && op.Index != 0 && op.Client != "" {
+			reads[op.Client] = append(reads[op.Client], op)
+		}
 	}
-	seen := map[string]last{}
-	for _, op := range slices.SortedFunc(slices.Values(h.Ops), func(a, b Operation) int { return int(min(max(a.Begin-b.Begin, -1), 1)) }) {
-		if op.Phase != "ok" || op.Index == 0 || op.Client == "" {
-			continue
-		}
-		f.look()
-		if was := seen[op.Client]; op.Index < was.index {
-			f.problem("client %s read index %d (operation %d) after index %d (operation %d)", op.Client, op.Index, op.ID, was.index, was.id)
-		}
-		if op.Index > seen[op.Client].index {
-			seen[op.Client] = last{op.Index, op.ID}
+	for _, client := range slices.Sorted(maps.Keys(reads)) {
+		byEnd := slices.Clone(reads[client])
+		slices.SortFunc(byEnd, func(a, b Operation) int { return cmp.Compare(a.At, b.At) })
+		slices.SortFunc(reads[client], func(a, b Operation) int { return cmp.Compare(a.Begin, b.Begin) })
+		var newest Operation
+		for _, op := range reads[client] {
+			f.look()
+			for ; len(byEnd) > 0 && byEnd[0].At < op.Begin; byEnd = byEnd[1:] {
+				if byEnd[0].Index > newest.Index {
+					newest = byEnd[0]
+				}
+			}
+			if op.Index < newest.Index {
+				f.problem("client %s read index %d (operation %d) after index %d (operation %d)", client, op.Index, op.ID, newest.Index, newest.ID)
+			}
 		}
 	}
 }

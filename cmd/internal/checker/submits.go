@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -81,7 +82,7 @@ func checkKeys(h *History, f *finding) {
 		at  int64
 	}
 	keys := map[string]first{}
-	for _, op := range slices.SortedFunc(slices.Values(h.Ops), func(a, b Operation) int { return int(min(max(a.Begin-b.Begin, -1), 1)) }) {
+	for _, op := range slices.SortedFunc(slices.Values(h.Ops), func(a, b Operation) int { return cmp.Compare(a.Begin, b.Begin) }) {
 		if op.Op != "submit" || op.Key == "" || op.Phase != "ok" {
 			continue
 		}
