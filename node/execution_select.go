@@ -138,7 +138,7 @@ func (q *selecting) expire() {
 	reply := q.reply
 	if reply != nil {
 		q.e.withdrawLocked(q)
-		a.sendLocked(&Frame{Unblock: &Unblock{Execution: q.e.id}})
+		a.sendLocked(&Frame{Unblock: &Unblock{Execution: q.e.id, Number: q.request.Number}})
 	}
 	a.mu.Unlock()
 	if reply != nil {

@@ -61,9 +61,10 @@ type Select struct {
 	Poll bool `codec:"p,omitempty"`
 }
 
-// Unblock takes an execution's waits back.
+// Unblock takes a wait of an execution back.
 type Unblock struct {
 	Execution string `codec:"e"`
+	Number    int64  `codec:"n"`
 }
 
 // Terminated says that the processes of executions are gone, with their whole groups.

@@ -21,7 +21,7 @@ type hub struct {
 	links  map[string]*link // by session; the latest stream of each
 	// renewals are the times at which sessions were last heard of; the leader's start for those not in it.
 	renewals map[string]time.Duration
-	// waiters are, by awaited execution, the executions that wait for it.
+	// waiters are, by awaited execution, the waits for it.
 	waiters map[string]map[waiter]bool
 }
 
@@ -38,11 +38,15 @@ type link struct {
 
 type heldExecution struct {
 	root    bool
-	blocked bool            // in a wait, using no slot
-	awaited map[string]bool // executions whose outcome it is told
+	blocked bool               // in a wait, using no slot
+	waits   map[int64][]string // by number: what each wait of it is for
 }
 
-type waiter struct{ session, execution string }
+// waiter is one wait of an execution.
+type waiter struct {
+	session, execution string
+	number             int64
+}
 
 func newHub(l *leader) *hub {
 	return &hub{l: l, started: l.clock(), links: map[string]*link{}, renewals: map[string]time.Duration{},
@@ -146,7 +150,7 @@ func (h *hub) detach(session string, s stream) {
 
 func (h *hub) dropLocked(k *link) {
 	for name, e := range k.held {
-		h.unwaitLocked(waiter{k.session, name}, e)
+		h.unwaitAllLocked(k, name, e)
 	}
 	delete(h.links, k.session)
 }
@@ -176,7 +180,7 @@ func (k *link) hold(execution string, root bool) {
 	if k.held[execution] != nil {
 		return
 	}
-	k.held[execution] = &heldExecution{root: root, awaited: map[string]bool{}}
+	k.held[execution] = &heldExecution{root: root, waits: map[int64][]string{}}
 	k.running++
 	if root {
 		k.roots++
@@ -199,7 +203,7 @@ func (h *hub) terminated(session string, executions []string) {
 			if e.root {
 				k.roots--
 			}
-			h.unwaitLocked(waiter{session, name}, e)
+			h.unwaitAllLocked(k, name, e)
 			delete(k.held, name)
 		}
 	}
@@ -207,13 +211,21 @@ func (h *hub) terminated(session string, executions []string) {
 	h.l.kick()
 }
 
-// unwaitLocked forgets what an execution waits for. mu is held.
+// unwaitLocked ends one wait as a whole: it is answered, or taken back. What else it was for must not wake the
+// execution out of a later wait. mu is held.
 func (h *hub) unwaitLocked(w waiter, e *heldExecution) {
-	for on := range e.awaited {
+	for _, on := range e.waits[w.number] {
 		delete(h.waiters[on], w)
 		if len(h.waiters[on]) == 0 {
 			delete(h.waiters, on)
 		}
+	}
+	delete(e.waits, w.number)
+}
+
+func (h *hub) unwaitAllLocked(k *link, execution string, e *heldExecution) {
+	for number := range e.waits {
+		h.unwaitLocked(waiter{k.session, execution, number}, e)
 	}
 }
 
@@ -236,16 +248,16 @@ func (h *hub) selects(session string, q *Select) {
 			e.blocked = true
 			k.running--
 		}
-		w := waiter{session, q.Execution}
+		w := waiter{session, q.Execution, q.Number}
+		e.waits[q.Number] = q.Handles
 		for _, on := range q.Handles {
 			if h.waiters[on] == nil {
 				h.waiters[on] = map[waiter]bool{}
 			}
 			h.waiters[on][w] = true
-			e.awaited[on] = true
 		}
 		if h.answerLocked(k, q) { // it came in between
-			h.unblockLocked(k, q.Execution)
+			h.goesOnLocked(k, w)
 		}
 	}
 	h.mu.Unlock()
@@ -276,16 +288,22 @@ func (h *hub) answerLocked(k *link, q *Select) (any bool) {
 }
 
 // unblock says that an execution goes on, though nothing it waits for has come.
-func (h *hub) unblock(session, execution string) {
+func (h *hub) unblock(session string, u *Unblock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if k := h.links[session]; k != nil {
-		h.unblockLocked(k, execution)
+		h.goesOnLocked(k, waiter{session, u.Execution, u.Number})
 	}
 }
 
-func (h *hub) unblockLocked(k *link, execution string) {
-	if e := k.held[execution]; e != nil && e.blocked {
+// goesOnLocked ends a wait; the execution uses a slot again. mu is held.
+func (h *hub) goesOnLocked(k *link, w waiter) {
+	e := k.held[w.execution]
+	if e == nil {
+		return
+	}
+	h.unwaitLocked(w, e)
+	if e.blocked {
 		e.blocked = false
 		k.running++
 	}

@@ -66,10 +66,7 @@ func (h *hub) finishedLocked(view *state.View, id state.ExecutionID) {
 		if k == nil {
 			continue
 		}
-		h.unblockLocked(k, w.execution)
-		if e := k.held[w.execution]; e != nil {
-			delete(e.awaited, name)
-		}
+		h.goesOnLocked(k, w)
 		if !told[w.session] {
 			told[w.session] = true
 			k.stream.send(frame)

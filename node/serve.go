@@ -99,7 +99,7 @@ func (l *leader) frame(ctx context.Context, session string, s stream, f *Frame) 
 	case f.Select != nil:
 		l.hub.selects(session, f.Select)
 	case f.Unblock != nil:
-		l.hub.unblock(session, f.Unblock.Execution)
+		l.hub.unblock(session, f.Unblock)
 	case f.Terminated != nil:
 		l.hub.terminated(session, f.Terminated.Executions)
 	case f.Renew != nil:
