@@ -23,7 +23,7 @@ type Config struct {
 	Modules []string     // modules (or packages) to serve
 	Warm    int          // idle processes kept ready, normally min(slots, 4); 0 = none, each execution spawns
 	Scratch string       // directory for working directories, value files, the SDK and code snapshots; must exist
-	Boot    string       // COFLUX_BOOT of every child: what Sweep recognises leftovers by
+	Boot    string       // COFLUX_BOOT of every child, this pool's alone: what Sweep and the guard recognise leftovers by
 	Logger  hclog.Logger // required
 
 	// DiscoverTimeout limits the import of one module; 0 = 60 s.
