@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -134,6 +135,34 @@ func TestScratchKeepsOneEffectPerRow(t *testing.T) {
 	}
 	if s.View().Execution(ExecutionID{"R1", 1, 1}).AssignedAt != 2 {
 		t.Error("not the last version of the row")
+	}
+}
+
+func TestAFullBatchStaysBelowTheCap(t *testing.T) {
+	t.Parallel()
+	for name, pad := range map[string]int{"tiny rows": 0, "small rows": 200, "large rows": 100_000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sc := New().Scratch()
+			var err error
+			for i := 0; err == nil; i++ {
+				err = sc.Try(put(&Setting{Name: fmt.Sprint(strings.Repeat("x", pad), i), Value: int64(i)}))
+			}
+			data, encodeErr := sc.Entry(1 << 60).Encode()
+			if !errors.Is(err, ErrBatchFull) || encodeErr != nil {
+				t.Fatal(err, encodeErr)
+			}
+			if len(data) > MaxEntry || len(data)+pad < MaxEntry*5/8 {
+				t.Errorf("full at %d bytes, the cap is %d", len(data), MaxEntry)
+			}
+			if err := New().Apply(data); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	var large *TooLarge
+	if err := New().Scratch().Try(put(&Setting{Name: strings.Repeat("x", MaxEntry)})); !errors.As(err, &large) {
+		t.Errorf("got %v, want *TooLarge", err)
 	}
 }
 
