@@ -37,22 +37,25 @@ func write(t *testing.T, file, text string) {
 
 const answer = "from coflux import task\nfrom helper import N\n\n@task()\ndef answer():\n    \"\"\"Says it.\"\"\"\n    return N\n"
 
+// allKinds are modules that are good, and bad in every way.
+var allKinds = map[string]string{
+	"good.py":             "from coflux import workflow\nprint('noise')\n\n@workflow(timeout=1.5)\ndef w(a: int, b='x', c=object()):\n    'Doc.'\n",
+	"missing.py":          "import nothing_like_this\n",
+	"syntax.py":           "def f(:\n",
+	"exits.py":            "import sys\nsys.exit(3)\n",
+	"dies.py":             "import os\nos._exit(3)\n",
+	"loops.py":            "while True: pass\n",
+	"pkg/__init__.py":     "",
+	"pkg/a.py":            "from coflux import task\n\n@task(name='other')\ndef t(): pass\n",
+	"pkg/_private.py":     "1/0\n",
+	"pkg/sub/b.py":        "from pkg.a import t\n",
+	"pkg/sub/c.py":        "1/0\n",
+	"pkg/sub/__init__.py": "",
+}
+
 func TestDiscover(t *testing.T) {
 	t.Parallel()
-	dir := source(t, map[string]string{
-		"good.py":             "from coflux import workflow\nprint('noise')\n\n@workflow(timeout=1.5)\ndef w(a: int, b='x', c=object()):\n    'Doc.'\n",
-		"missing.py":          "import nothing_like_this\n",
-		"syntax.py":           "def f(:\n",
-		"exits.py":            "import sys\nsys.exit(3)\n",
-		"dies.py":             "import os\nos._exit(3)\n",
-		"loops.py":            "while True: pass\n",
-		"pkg/__init__.py":     "",
-		"pkg/a.py":            "from coflux import task\n\n@task(name='other')\ndef t(): pass\n",
-		"pkg/_private.py":     "1/0\n",
-		"pkg/sub/b.py":        "from pkg.a import t\n",
-		"pkg/sub/c.py":        "1/0\n",
-		"pkg/sub/__init__.py": "",
-	})
+	dir := source(t, allKinds)
 	e := newEngine(t, func(c *Config) {
 		c.Path, c.Warm = []string{dir}, 0
 		c.Modules = []string{"good", "missing", "syntax", "exits", "dies", "loops", "pkg", "absent"}
