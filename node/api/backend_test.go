@@ -54,7 +54,7 @@ func newMemory(t testing.TB) *memory {
 // server gives the API of a node with the workspace "default", and that workspace's id.
 func (m *memory) server(page http.Handler) (*Server, string) {
 	a := m.must(&scheduler.CreateWorkspace{Project: "default", Name: "default", Ensure: true})
-	s := New(Config{Backend: m, Logger: hclog.NewNullLogger(), Version: "test", AllowedHosts: []string{"node1", "10.1.2.3"}, Page: page})
+	s := New(Config{Backend: m, Logger: hclog.NewNullLogger(), Version: "test", AllowedHosts: []string{"node1", "10.1.2.3", "", "0.0.0.0", "::"}, Page: page})
 	m.t.Cleanup(s.Stop)
 	return s, a.WorkspaceID
 }

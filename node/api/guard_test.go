@@ -3,8 +3,10 @@ package api
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -18,7 +20,7 @@ func TestHosts(t *testing.T) {
 		{"localhost:7777", true}, {"LOCALHOST", true}, {"acme.localhost:7777", true}, {"127.0.0.1:7777", true}, {"127.9.9.9", true},
 		{"[::1]:7777", true}, {"node1:7777", true}, {"Node1.", true}, {"10.1.2.3:7777", true},
 		{"evil.test", false}, {"localhost.evil.test", false}, {"xlocalhost", false}, {"10.1.2.4", false}, {"", false},
-		{"node1.evil.test:7777", false}, {"0.0.0.0", false}, {"[::2]:7777", false}, {"::ffff:127.0.0.1", true},
+		{"node1.evil.test:7777", false}, {"0.0.0.0", false}, {"[::]:7777", false}, {"[::2]:7777", false}, {"::ffff:127.0.0.1", true},
 	}
 	for _, tt := range tests {
 		for _, path := range []string{"/healthz", "/topics/workspaces", "/"} {
@@ -139,6 +141,14 @@ func TestReadDeadlines(t *testing.T) {
 	if len(post.read) != 2 || post.read[0].IsZero() || !post.read[1].IsZero() {
 		t.Errorf("deadlines %v (%s)", post.read, post.Body)
 	}
+	broken := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	r = httptest.NewRequest("POST", "http://localhost/api/create_workspace", iotest.ErrReader(os.ErrDeadlineExceeded))
+	r.Header.Set("Content-Type", "application/json")
+	s.Handler().ServeHTTP(broken, r)
+	if len(broken.read) != 1 || broken.Header().Get("Connection") != "close" {
+		t.Errorf("a body that does not come is waited for again: %v %v", broken.read, broken.Header())
+	}
+	checkRefusal(t, broken.ResponseRecorder, 400, "bad_request", nil)
 }
 
 func TestPanicIsAnswered(t *testing.T) {

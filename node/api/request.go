@@ -32,14 +32,15 @@ type body struct {
 // readBody reads the object that a request carries.
 func readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
 	data, err := io.ReadAll(r.Body)
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // set by guarded
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return nil, err
-		}
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, err
+	case err != nil:
+		w.Header().Set("Connection", "close") // the rest of the body is not waited for
 		return nil, &Error{Code: scheduler.CodeBadRequest, Message: "the body did not arrive"}
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // set by guarded
 	return parseBody(data)
 }
 

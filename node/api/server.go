@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -39,7 +40,12 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{Config: c, hosts: map[string]bool{}}
 	for _, h := range c.AllowedHosts {
-		s.hosts[hostName(h)] = true
+		name := hostName(h)
+		ip, err := netip.ParseAddr(name)
+		if name == "" || err == nil && ip.IsUnspecified() {
+			continue // "any address" is no name
+		}
+		s.hosts[name] = true
 	}
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.handler = s.guarded(s.mux())

@@ -12,7 +12,7 @@ export function pretty(data, references = [], indent = "") {
   if (typeof data === "string") return JSON.stringify(data);
   if (typeof data === "number") return String(data);
   const inner = `${indent}  `;
-  const list = (items, open, close) => `${open}${items.map((item) => pretty(item, references, inner)).join(", ")}${close}`;
+  const list = (items, open, close) => `${open}${items.map((item) => pretty(item, references, indent)).join(", ")}${close}`;
   if (Array.isArray(data)) return list(data, "[", "]");
   switch (data.type) {
     case "dict": return dict(data.items, references, indent, inner);
