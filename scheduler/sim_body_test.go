@@ -1,0 +1,122 @@
+package scheduler_test
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// simBody is user code: it calls, waits, cancels, raises or returns as its argument says.
+type simBody struct {
+	*simAgent
+	id       string
+	depth    byte
+	rng      *rand.Rand
+	left     int // calls still to make
+	number   int64
+	children []string
+	wait     string // the child that it waits for
+	blocked  bool
+	asking   bool
+	request  scheduler.Request
+	answered func(scheduler.Reply)
+}
+
+func newSimBody(a *simAgent, id string) *simBody {
+	e := execution(a.view(), id)
+	arguments := a.view().Step(e.ID().StepID()).Arguments[0].Data
+	b := &simBody{simAgent: a, id: id, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), 3))}
+	if b.depth > 0 {
+		b.left = b.rng.IntN(3)
+	}
+	return b
+}
+
+// run goes on until the body waits for something or has ended.
+func (b *simBody) run() {
+	for b.bodies[b.id] == b && !b.asking {
+		switch {
+		case b.request != nil:
+			b.asking = true
+			b.ask(b.request, func(r scheduler.Reply) {
+				b.asking, b.request = false, nil
+				b.answered(r)
+			})
+		case b.wait != "":
+			if !b.look() {
+				return
+			}
+		default:
+			b.next()
+		}
+	}
+}
+
+// next chooses what the body does now.
+func (b *simBody) next() {
+	n := b.rng.IntN(100)
+	switch {
+	case b.left > 0 && n < 60:
+		b.left--
+		b.call()
+	case len(b.children) > 0 && n < 75:
+		b.wait = b.children[b.rng.IntN(len(b.children))]
+	case len(b.children) > 0 && n < 80:
+		child := b.children[b.rng.IntN(len(b.children))]
+		b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{child, "Rnone:1:1"}}
+		b.answered = b.orDie
+	case n < 85:
+		b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "ValueError", Message: b.id}})
+	case n < 88:
+		b.end(state.Result{Type: state.ResultTimeout})
+	case b.left == 0:
+		b.end(state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte(b.id)}})
+	}
+}
+
+func (b *simBody) call() {
+	b.number++
+	t := simTargets[1+b.rng.IntN(len(simTargets)-1)]
+	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
+		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}}
+	if b.rng.IntN(6) == 0 {
+		r.Delay = int64(b.rng.IntN(200))
+	}
+	b.request = r
+	b.answered = func(reply scheduler.Reply) {
+		b.orDie(reply)
+		b.children = append(b.children, reply.Answer.ExecutionID)
+	}
+}
+
+// orDie: a refusal means that the execution is over for the mesh; the agent kills it.
+func (b *simBody) orDie(r scheduler.Reply) {
+	if r.Err != nil {
+		delete(b.bodies, b.id)
+	}
+}
+
+// look reads the outcome of what the body waits for; false while there is none.
+func (b *simBody) look() bool {
+	id, _ := state.ParseExecutionID(b.wait)
+	r := scheduler.Outcome(b.view(), id)
+	b.blocked = r == nil
+	if r == nil {
+		return false
+	}
+	if got := resultText(r); got != b.oracle.execs[b.wait].result {
+		b.failf("%s waited for %s and saw %s, recorded is %s", b.id, b.wait, got, b.oracle.execs[b.wait].result)
+	}
+	if r.Type == state.ResultValue && string(r.Value.Data) != b.wait {
+		b.failf("%s waited for %s and was given the value of %s", b.id, b.wait, r.Value.Data)
+	}
+	b.wait = ""
+	return true
+}
+
+func (b *simBody) end(r state.Result) {
+	delete(b.bodies, b.id)
+	b.results[b.id] = r
+}
