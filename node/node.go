@@ -18,6 +18,7 @@ import (
 	"github.com/coflux-mesh/coflux/node/blob"
 	"github.com/coflux-mesh/coflux/node/gossip"
 	"github.com/coflux-mesh/coflux/node/journal"
+	"github.com/coflux-mesh/coflux/node/ui"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/hashicorp/go-hclog"
@@ -61,11 +62,11 @@ type Node struct {
 }
 
 // New prepares a node: the data directory is locked, the ports are bound, nothing runs.
-func New(cfg Config, logger hclog.Logger) (n *Node, err error) {
+func New(cfg Config, logger hclog.Logger) (_ *Node, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n = &Node{cfg: cfg, log: logger, store: state.New(), trace: newTracer(cfg.Name), fatal: make(chan error, 1), ended: make(chan struct{})}
+	n := &Node{cfg: cfg, log: logger, store: state.New(), trace: newTracer(cfg.Name), fatal: make(chan error, 1), ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			n.release()
@@ -215,7 +216,7 @@ func (n *Node) Start(ctx context.Context) error {
 	n.coord.Start()
 	n.wg.Go(func() { n.announce(run) })
 	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version,
-		AllowedHosts: []string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}})
+		AllowedHosts: []string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}, Page: ui.Handler()})
 	n.http = n.api.HTTPServer()
 	n.serve(n.http, n.httpLn)
 	if n.pool != nil {
