@@ -20,10 +20,10 @@ from coflux import task, workflow, _context
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def effect(event, token):
+def effect(event, token, **more):
     line = json.dumps({
         "event": event, "token": token, "execution": _context.current().execution_id, "pid": os.getpid(),
-        "boot": os.environ.get("COFLUX_BOOT", ""), "mono": time.clock_gettime_ns(time.CLOCK_BOOTTIME), "wall": time.time_ns(),
+        "boot": os.environ.get("COFLUX_BOOT", ""), "mono": time.clock_gettime_ns(time.CLOCK_BOOTTIME), **more,
     })
     fd = os.open(os.path.join(HERE, "effects"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(fd, (line + "\n").encode())
@@ -46,7 +46,9 @@ def leaf(token, gate):
 @workflow()
 def parent(token, gate):
     effect("start", token)
-    got = leaf(token + ".1", gate)
+    child = leaf.submit(token + ".1", gate)
+    got = child.result()
+    effect("read", token, child=child.id, value=json.dumps(got))
     effect("end", token)
     return [token, got]
 
@@ -81,13 +83,14 @@ def fails(word):
 
 // effect is one line of a body.
 type effect struct {
-	Event     string `json:"event"` // start | end
+	Event     string `json:"event"` // start | read | end
 	Token     string `json:"token"`
 	Execution string `json:"execution"`
 	PID       int    `json:"pid"`
 	Boot      string `json:"boot"`
-	Mono      int64  `json:"mono"` // CLOCK_BOOTTIME, nanoseconds
-	Wall      int64  `json:"wall"`
+	Mono      int64  `json:"mono"`            // CLOCK_BOOTTIME, nanoseconds
+	Child     string `json:"child,omitempty"` // whose value was read
+	Value     string `json:"value,omitempty"`
 }
 
 // effects reads what the bodies of a mesh have written until now.
@@ -111,9 +114,10 @@ func (m *mesh) effects() (all []effect) {
 func (m *mesh) counts() (started, ended map[string]int) {
 	started, ended = map[string]int{}, map[string]int{}
 	for _, e := range m.effects() {
-		if e.Event == "start" {
+		switch e.Event {
+		case "start":
 			started[e.Token]++
-		} else {
+		case "end":
 			ended[e.Token]++
 		}
 	}

@@ -11,29 +11,15 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/coflux-mesh/coflux/cmd/internal/checker"
 	"github.com/coflux-mesh/coflux/node/api/client"
 )
-
-// event is one line of a client's history.
-type event struct {
-	Op     string // submit | result | cancel
-	Phase  string // invoke | ok | fail | info (the outcome is unknown)
-	ID     int    // of the operation
-	Client string // who asked
-	Node   string // whom
-	Token  string // that names the call to the body
-	Run    string
-	Error  string
-	Value  string // the result's JSON text
-	Mono   int64  // CLOCK_BOOTTIME, nanoseconds
-	Wall   int64
-}
 
 // history records what the clients of a mesh did and saw.
 type history struct {
 	mu     sync.Mutex
-	last   int
-	events []event
+	last   int64
+	events []checker.Event
 }
 
 func newHistory() *history { return &history{} }
@@ -47,41 +33,46 @@ func boottime() int64 {
 	return ts.Nano()
 }
 
-// invoke notes the begin of an operation; what it returns notes its end.
-func (h *history) invoke(e event) (end func(run, value string, err error)) {
+// invoke notes the begin of an operation; what it returns notes its end, with what e was filled with meanwhile.
+func (h *history) invoke(e checker.Event) (end func(seen checker.Event, err error)) {
 	h.mu.Lock()
 	h.last++
-	e.ID, e.Phase = h.last, "invoke"
+	e.Type, e.ID, e.Phase = checker.TypeOp, h.last, "invoke"
 	h.mu.Unlock()
 	h.add(e)
-	return func(run, value string, err error) {
-		e.Phase, e.Value = "ok", value
-		if run != "" {
-			e.Run = run
+	return func(seen checker.Event, err error) {
+		e.Phase, e.Status, e.Value, e.Index = "ok", seen.Status, seen.Value, seen.Index
+		if seen.Run != "" {
+			e.Run = seen.Run
 		}
 		if err != nil {
 			e.Phase, e.Error = "info", err.Error()
 			var refused *client.Error
 			if errors.As(err, &refused) && refused.Status < 500 {
-				e.Phase = "fail"
+				e.Phase, e.Error = "fail", refused.Code
 			}
 		}
 		h.add(e)
 	}
 }
 
-func (h *history) add(e event) {
+func (h *history) add(e checker.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e.Mono, e.Wall = boottime(), time.Now().UnixNano()
+	e.At = boottime()
 	h.events = append(h.events, e)
 }
 
+// nemesis notes a fault.
+func (h *history) nemesis(what string, n *node) {
+	h.add(checker.Event{Type: checker.TypeNemesis, Event: what, Node: n.name})
+}
+
 // all is the history until now.
-func (h *history) all() []event {
+func (h *history) all() []checker.Event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]event(nil), h.events...)
+	return append([]checker.Event(nil), h.events...)
 }
 
 // arguments makes the JSON texts of a call.
@@ -98,26 +89,26 @@ func arguments(values ...any) (texts []string) {
 
 // try submits a run whose first argument is the token, and records it.
 func (m *mesh) try(ctx context.Context, n *node, target, token string, more ...any) (run string, err error) {
-	end := m.hist.invoke(event{Op: "submit", Client: token, Node: n.name, Token: token})
+	end := m.hist.invoke(checker.Event{Op: "submit", Client: token, Node: n.name, Token: token})
 	got, err := n.client.Submit(ctx, client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target,
 		Arguments: arguments(append([]any{token}, more...)...)})
-	end(got.RunID, "", err)
+	end(checker.Event{Run: got.RunID}, err)
 	return got.RunID, err
 }
 
 // trigger submits a run like a client that knows several nodes: what one does not answer it asks of the next, with the
 // same request id.
 func (m *mesh) trigger(ctx context.Context, nodes []*node, target, token string, more ...any) (run string, err error) {
-	end := m.hist.invoke(event{Op: "submit", Client: token, Node: nodes[0].name, Token: token})
+	end := m.hist.invoke(checker.Event{Op: "submit", Client: token, Node: nodes[0].name, Token: token})
 	q := client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target, RequestID: ulid.Make().String(),
 		Arguments: arguments(append([]any{token}, more...)...)}
 	for i := 0; ; i++ {
-		short, stop := context.WithTimeout(ctx, 5*time.Second)
+		short, stop := context.WithTimeout(ctx, 2*time.Second)
 		got, err := nodes[i%len(nodes)].client.Submit(short, q)
 		stop()
 		var refused *client.Error
 		if err == nil || ctx.Err() != nil || errors.As(err, &refused) && refused.Status < 500 {
-			end(got.RunID, "", err)
+			end(checker.Event{Run: got.RunID}, err)
 			return got.RunID, err
 		}
 		select {
@@ -141,13 +132,9 @@ func (m *mesh) submit(n *node, target, token string, more ...any) string {
 
 // result waits for the outcome of a run, whatever becomes of leaders meanwhile, and records it.
 func (m *mesh) result(n *node, run string, timeout time.Duration) (*client.Result, error) {
-	end := m.hist.invoke(event{Op: "result", Client: run, Node: n.name, Run: run})
+	end := m.hist.invoke(checker.Event{Op: "result", Client: run, Node: n.name, Run: run})
 	r, err := awaitResult(m.t.Context(), n, m.workspace, run, timeout)
-	text := ""
-	if r != nil {
-		text = string(r.Raw)
-	}
-	end(run, text, err)
+	end(outcome(r), err)
 	return r, err
 }
 
@@ -171,6 +158,19 @@ func awaitResult(ctx context.Context, n *node, workspace, run string, timeout ti
 		}
 	}
 	return nil, fmt.Errorf("no outcome of %s within %s through %s; the last error: %w", run, timeout, n.name, errors.Join(last, ctx.Err()))
+}
+
+// outcome is a result in the words of the checker.
+func outcome(r *client.Result) checker.Event {
+	switch {
+	case r == nil:
+		return checker.Event{}
+	case r.Value != nil:
+		return checker.Event{Status: r.Type, Value: compact(string(r.Value.Data))}
+	case r.Error != nil:
+		return checker.Event{Status: r.Type, Value: r.Error.Type + ": " + r.Error.Message}
+	}
+	return checker.Event{Status: r.Type}
 }
 
 // value waits for a run that must succeed and returns its value's JSON text.

@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/coflux-mesh/coflux/cmd/internal/checker"
 	"github.com/coflux-mesh/coflux/node/api/client"
 )
 
@@ -59,58 +63,77 @@ func (m *mesh) verify(exactly bool) {
 			m.t.Errorf("%s and %s do not see the same runs (I14):\n%s", up[0].name, n.name, diff)
 		}
 	}
+	events := m.hist.all()
 	started, ended := m.counts()
-	caused := map[string]bool{} // runs that a submission may have made
-	unknown := 0
-	for _, e := range m.hist.all() {
-		if e.Op != "submit" {
-			continue
-		}
-		switch e.Phase {
-		case "info":
-			unknown++
-		case "ok":
-			caused[e.Run] = true
-			if _, ok := first[e.Run]; !ok {
-				m.t.Errorf("run %s of %s was acknowledged by %s and is gone (I1)", e.Run, e.Token, e.Node)
-			}
-			if exactly && (started[e.Token] != 1 || ended[e.Token] != 1) {
-				m.t.Errorf("the body of %s, run %s, began %d times and ended %d times (I5)", e.Token, e.Run, started[e.Token], ended[e.Token])
-			}
+	for _, e := range events {
+		if exactly && e.Op == "submit" && e.Phase == "ok" && (started[e.Token] != 1 || ended[e.Token] != 1) {
+			m.t.Errorf("the body of %s, run %s, began %d times and ended %d times (I5)", e.Token, e.Run, started[e.Token], ended[e.Token])
 		}
 	}
-	for run, summary := range first {
-		if summary.Status == "queued" || summary.Status == "running" {
-			m.t.Errorf("run %s is still %s (I7)", run, summary.Status)
-		}
-		if !caused[run] {
-			unknown--
-		}
-	}
-	if unknown < 0 {
-		m.t.Errorf("%d runs were made by nobody (I2)", -unknown)
-	}
-	m.verifyBodies()
-}
-
-// verifyBodies checks that no execution has begun twice (I5).
-func (m *mesh) verifyBodies() {
-	m.t.Helper()
-	executions, tokens := map[string]int{}, map[string]int{}
-	for _, e := range m.effects() {
-		if e.Event == "start" {
-			executions[e.Execution]++
-			tokens[e.Token]++
-		}
-	}
-	for id, n := range executions {
-		if n > 1 {
-			m.t.Errorf("%d bodies of execution %s have begun (I5)", n, id)
-		}
-	}
-	for token, n := range tokens {
+	for token, n := range started {
 		if n > 1 {
 			m.t.Errorf("%d bodies of %s have begun, though nothing is tried again (I5)", n, token)
 		}
 	}
+	for _, e := range m.effects() {
+		id, boot, _ := strings.Cut(e.Boot, "/")
+		events = append(events, checker.Event{Type: checker.TypeEffect, Event: e.Event, Execution: e.Execution, Token: e.Token, Node: id,
+			Boot: boot, PID: e.PID, At: e.Mono, Child: e.Child, Value: e.Value, Status: map[bool]string{true: client.ResultValue}[e.Child != ""]})
+	}
+	for _, n := range up {
+		events = append(events, m.finals(n, first)...)
+	}
+	m.check(events)
+}
+
+// finals is what a node says of all executions in the end.
+func (m *mesh) finals(n *node, runs map[string]client.RunSummary) (events []checker.Event) {
+	m.t.Helper()
+	for run := range runs {
+		for id, step := range m.document(n, run).Steps {
+			for attempt, x := range step.Executions {
+				e := outcome(x.Result)
+				e.Type, e.Node, e.Run, e.Execution = checker.TypeFinal, n.name, run, id+":"+attempt
+				if step.ParentID != nil {
+					e.Parent = *step.ParentID
+				}
+				if len(step.Arguments) > 0 {
+					_ = json.Unmarshal(step.Arguments[0].Data, &e.Token) // not all are tokens
+				}
+				events = append(events, e)
+			}
+		}
+	}
+	return events
+}
+
+// check has the checker decide; a history that breaks a promise is kept.
+func (m *mesh) check(events []checker.Event) {
+	m.t.Helper()
+	h, err := checker.New(events)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	broken := false
+	for _, v := range checker.Check(h) {
+		m.t.Logf("%-3s %-11s %6d  %s", v.Invariant, v.Status, v.Looked, v.Promise)
+		if v.Status == checker.Violated {
+			broken = true
+			m.t.Errorf("%s is broken %d times:\n%s", v.Invariant, v.Found, strings.Join(v.Problems, "\n"))
+		}
+	}
+	if !broken {
+		return
+	}
+	f, err := os.CreateTemp("", "coflux-history-*.jsonl")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Close()
+	for enc, i := json.NewEncoder(f), 0; i < len(events); i++ {
+		if err := enc.Encode(events[i]); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.t.Logf("the history is kept in %s", f.Name())
 }

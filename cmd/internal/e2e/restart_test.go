@@ -1,0 +1,67 @@
+package e2e
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// TestRestartOfAll ends all three nodes, as an operator does and then without warning: the history is there, and new
+// runs work.
+func TestRestartOfAll(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	m := startMesh(t, 3)
+	want := map[string]string{} // values by run
+	more := func(round string) {
+		for i, n := range m.nodes {
+			token := fmt.Sprintf("%s%d", round, i)
+			want[m.submit(n, "parent", token, "")] = fmt.Sprintf(`["%s","%s.1"]`, token, token)
+		}
+	}
+	more("first")
+	m.settle(patience)
+	for round, end := range []func(*node){(*node).stopped, (*node).killed} {
+		var wg sync.WaitGroup
+		for _, n := range m.nodes {
+			wg.Go(func() { end(n) })
+		}
+		wg.Wait()
+		for _, n := range m.nodes {
+			n.start()
+		}
+		m.ready()
+		more(fmt.Sprintf("later%d.", round))
+		m.settle(patience)
+		for _, n := range m.nodes {
+			for run, value := range want {
+				if got := compact(m.value(n, run)); got != value {
+					t.Errorf("%s says of run %s: %s, want %s", n.name, run, got, value)
+				}
+			}
+		}
+	}
+	m.verify(true)
+}
+
+// TestRestartLosesWhatRan kills all three nodes while a body runs: it is given up, and everything else goes on.
+func TestRestartLosesWhatRan(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	m := startMesh(t, 3)
+	run := m.submit(m.nodes[0], "single", "lost", "never")
+	body := m.begun("lost")
+	for _, n := range m.nodes {
+		n.killed()
+	}
+	for _, n := range m.nodes {
+		n.start()
+	}
+	m.ready()
+	m.value(m.nodes[1], m.submit(m.nodes[1], "single", "new", ""))
+	m.abandoned(m.nodes[2], run, abandonAfter+late)
+	if alive(body.PID) {
+		t.Error("the body is alive although it was given up (I6)")
+	}
+	m.verify(false)
+}
