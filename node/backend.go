@@ -53,7 +53,7 @@ func (b backend) Read(ctx context.Context, stale bool) (api.Reading, error) {
 // staleFor is the time since a leader was heard of; a node that never has been in touch since it started counts from
 // the beginning of time.
 func (n *Node) staleFor() time.Duration {
-	contact := n.host.Stats().Contact
+	contact := n.host.Contact()
 	if contact < 0 {
 		return time.Duration(1<<63 - 1)
 	}
