@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/google/go-cmp/cmp"
 	"github.com/oklog/ulid/v2"
 )
@@ -99,5 +100,33 @@ func TestCreateWorkspaceInAProject(t *testing.T) {
 		if diff := cmp.Diff(map[string]workspaceDoc{made.ID: {Name: "staging/eu", State: "active"}}, doc); diff != "" {
 			t.Error(how, diff)
 		}
+	}
+}
+
+func TestRerun(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	got := submit(t, s, map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{}})
+	m.must(&scheduler.Cancel{Workspace: w, Execution: got.ExecutionID})
+	body := `{"workspaceId":"` + w + `","stepId":"` + got.StepID + `"}`
+	checkRefusal(t, ask(s, "POST", "/api/rerun_step", body, "X-Project", "acme"), 404, "not_found", nil)
+	checkRefusal(t, ask(s, "POST", "/api/rerun_step", `{}`), 400, "bad_request", fields{"workspaceId": "required", "stepId": "required"})
+	rep := ask(s, "POST", "/api/rerun_step", body)
+	var out struct {
+		ExecutionID string
+		Attempt     int
+	}
+	if err := json.Unmarshal(rep.Body.Bytes(), &out); err != nil || out.ExecutionID != got.StepID+":2" || out.Attempt != 2 {
+		t.Fatal(rep.Code, rep.Body)
+	}
+	var page runsPage
+	_ = json.Unmarshal(ask(s, "GET", "/api/runs?workspaceId="+w, "").Body.Bytes(), &page)
+	if len(page.Runs) != 1 || page.Runs[0].Status != "queued" {
+		t.Errorf("the run's status is not that of the latest attempt: %+v", page.Runs)
+	}
+	doc := ask(s, "GET", "/topics/workspaces/"+w+"/runs/"+got.RunID, "").Body.String()
+	if !strings.Contains(doc, `"1":{"executionId"`) || !strings.Contains(doc, `"2":{"executionId"`) {
+		t.Error(doc)
 	}
 }
