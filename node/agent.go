@@ -44,16 +44,15 @@ type agentConfig struct {
 type agent struct {
 	agentConfig
 
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-	// reviving is held while the runner comes back from a fence; bodies are started under its read side.
-	reviving sync.RWMutex
-
+	ctx        context.Context // from Start to Stop
+	stop       context.CancelFunc
+	wg         sync.WaitGroup
 	mu         sync.Mutex // guards the rest
 	session    string
 	fresh      bool // the session was never welcomed
 	workspace  string
 	targets    []state.DeclaredTarget
+	changed    bool // targets, since they were last sent
 	draining   bool
 	term       uint64 // the highest seen: streams of lower ones are refused (rules A4)
 	stream     stream // nil while there is none
@@ -98,10 +97,9 @@ func (a *agent) reset() {
 
 // Start connects and takes work until Stop.
 func (a *agent) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	a.stop = cancel
-	a.wg.Go(func() { a.run(ctx) })
-	a.wg.Go(func() { a.watchFence(ctx) })
+	a.ctx, a.stop = context.WithCancel(context.Background())
+	a.wg.Go(func() { a.run(a.ctx) })
+	a.wg.Go(func() { a.watchFence(a.ctx) })
 }
 
 // Stop ends the agent and waits. It does not drain.
@@ -116,7 +114,7 @@ func (a *agent) Stop() {
 func (a *agent) Declare(targets []state.DeclaredTarget) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.targets = targets
+	a.targets, a.changed = targets, true
 	if !a.fresh {
 		a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: targets, Draining: a.draining}, nil)
 	}
@@ -233,7 +231,7 @@ func (a *agent) converse(ctx context.Context) error {
 	defer s.cut()
 	sent := a.Clock()
 	s.send(&Frame{Hello: a.hello()})
-	short, cancel := context.WithTimeout(ctx, helloTimeout)
+	short, cancel := context.WithTimeout(ctx, stalled)
 	frames, err := s.recv(short)
 	cancel()
 	if err != nil {
@@ -272,6 +270,7 @@ func (a *agent) hello() *Hello {
 	defer a.mu.Unlock()
 	h := &Hello{Open: a.Open, Fresh: a.fresh}
 	h.Open.Session, h.Open.Targets = a.session, a.targets
+	a.changed = false
 	for _, id := range slices.Sorted(maps.Keys(a.executions)) {
 		h.Held = append(h.Held, id)
 		if a.executions[id].ended {
@@ -299,8 +298,8 @@ func (a *agent) welcome(s stream, w *Welcome, sent time.Duration) error {
 	for _, id := range slices.Sorted(maps.Keys(a.asks)) {
 		s.send(&Frame{Request: &Ask{ID: id, Body: a.asks[id].body}})
 	}
-	if !wasFresh {
-		// The targets may have changed while there was no stream; declaring them again is harmless.
+	if !wasFresh || a.changed {
+		// The targets may have changed while there was no stream, or since hello; declaring them again is harmless.
 		a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: a.targets, Draining: a.draining}, nil)
 	}
 	for _, e := range a.executions {

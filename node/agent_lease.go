@@ -5,23 +5,35 @@ import (
 	"time"
 )
 
-// renewEvery is how often an agent renews its lease.
-const renewEvery = time.Second
+const (
+	// renewEvery is how often an agent renews its lease.
+	renewEvery = time.Second
+	// stalled is how long an agent waits for an answer of its leader before it looks for one on another stream: a stream
+	// may hang without end while the same leader, or the next one, can be reached.
+	stalled = 3 * time.Second
+	// reviveAgain is the pause after the runner could not be brought back.
+	reviveAgain = time.Second
+)
 
 // lease is the agent's side of rules A5: bodies may run until fenceAt, which is T_fence after the moment at which the
 // latest answered renewal was sent.
 type lease struct {
 	seq     uint64
-	sent    map[uint64]time.Duration
-	fence   time.Duration // T_fence
-	fenceAt time.Duration // 0 = no lease yet
-	expired bool          // the bodies were killed
+	sent    map[uint64]time.Duration // on the present stream and not answered
+	fence   time.Duration            // T_fence
+	fenceAt time.Duration            // 0 = no lease yet
+	expired bool                     // the bodies were killed
+	// reviving is closed when the runner, which is on its way back from a fence, has arrived; nil at other times.
+	reviving chan struct{}
 }
 
-// renew asks for the lease to be renewed for as long as the stream lives.
+// renew asks for the lease to be renewed for as long as the stream lives, and cuts a stream on which nothing is answered.
 func (a *agent) renew(ctx context.Context, s stream) {
 	ticker := time.NewTicker(renewEvery)
 	defer ticker.Stop()
+	a.mu.Lock()
+	a.lease.sent = map[uint64]time.Duration{}
+	a.mu.Unlock()
 	for {
 		select {
 		case <-ticker.C:
@@ -31,13 +43,20 @@ func (a *agent) renew(ctx context.Context, s stream) {
 			return
 		}
 		a.mu.Lock()
+		now, limit := a.Clock(), min(stalled, a.lease.fence/2)
+		silent := false
+		for _, at := range a.lease.sent {
+			silent = silent || now-at >= limit
+		}
 		a.lease.seq++
 		seq := a.lease.seq
-		if a.lease.sent == nil || len(a.lease.sent) > 1000 {
-			a.lease.sent = map[uint64]time.Duration{}
-		}
-		a.lease.sent[seq] = a.Clock()
+		a.lease.sent[seq] = now
 		a.mu.Unlock()
+		if silent {
+			a.Logger.Debug("the leader does not answer on this stream")
+			s.cut()
+			return
+		}
 		s.send(&Frame{Renew: &Renew{Seq: seq}})
 	}
 }
@@ -60,17 +79,53 @@ func (a *agent) confirmLocked(sent, fence time.Duration) {
 	}
 	if a.lease.expired && a.Clock() < a.lease.fenceAt {
 		a.lease.expired = false
-		a.reviving.Lock() // before any later assignment is started
-		a.wg.Go(func() {
-			defer a.reviving.Unlock()
-			if err := a.Runner.Revive(context.Background()); err != nil {
-				a.Logger.Error("cannot run anything", "error", err)
-			}
-			a.mu.Lock()
-			until := a.lease.fenceAt
-			a.mu.Unlock()
-			a.Runner.AliveUntil(int64(until))
-		})
+		a.reviveLocked()
+	}
+}
+
+// reviveLocked brings the runner back into service; bodies that are to be started wait for it. mu is held.
+func (a *agent) reviveLocked() {
+	done := make(chan struct{})
+	a.lease.reviving = done
+	a.wg.Go(func() {
+		defer close(done)
+		_ = a.revive(a.ctx) // fails only when the agent is being stopped
+		a.mu.Lock()
+		until := a.lease.fenceAt
+		if a.lease.reviving == done {
+			a.lease.reviving = nil
+		}
+		a.mu.Unlock()
+		a.Runner.AliveUntil(int64(until))
+	})
+}
+
+// revive tries until the runner is back.
+func (a *agent) revive(ctx context.Context) error {
+	for {
+		err := a.Runner.Revive(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		a.Logger.Error("nothing can be run here, the next try follows", "error", err)
+		select {
+		case <-time.After(reviveAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// refused learns that the runner has fenced itself: its guard was quicker than the agent to see the end of the lease, or
+// has died.
+func (a *agent) refused() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.lease.expired || a.lease.reviving != nil:
+	case a.Clock() >= a.lease.fenceAt:
+		a.lease.expired = true
+	default:
+		a.reviveLocked()
 	}
 }
 
@@ -107,6 +162,7 @@ func (a *agent) fenced(ctx context.Context, reason string) error {
 	}
 	for _, e := range a.executions {
 		e.void = true // nothing that it still says counts
+		a.forgetLocked(e)
 	}
 	a.asks = map[uint64]*ask{}
 	a.mu.Unlock()
@@ -124,5 +180,5 @@ func (a *agent) fenced(ctx context.Context, reason string) error {
 		<-ctx.Done() // the session was given back: no other one is wanted
 		return ctx.Err()
 	}
-	return a.Runner.Revive(ctx)
+	return a.revive(ctx)
 }

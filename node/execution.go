@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,21 +68,36 @@ func (e *execution) start() {
 		}
 		job.Arguments = append(job.Arguments, arg)
 	}
-	e.a.reviving.RLock()
-	defer e.a.reviving.RUnlock()
-	e.a.mu.Lock()
-	gone := e.aborted || e.void
-	fenced := e.a.lease.expired
-	e.a.mu.Unlock()
-	switch {
-	case gone:
-		e.Terminated()
-	case fenced:
-		e.Lost()
-	default:
-		if err := e.a.Runner.Run(job, e); err != nil {
+	for e.admitted() {
+		err := e.a.Runner.Run(job, e)
+		if errors.Is(err, pyexec.ErrFenced) {
+			e.a.refused() // nothing was started
+			continue
+		}
+		if err != nil {
 			e.fail(err.Error())
 		}
+		return
+	}
+}
+
+// admitted tells whether the body may begin now. It waits for a runner that is on its way back from a fence.
+func (e *execution) admitted() bool {
+	for {
+		e.a.mu.Lock()
+		gone, fenced, reviving := e.aborted || e.void, e.a.lease.expired, e.a.lease.reviving
+		e.a.mu.Unlock()
+		switch {
+		case gone:
+			e.Terminated()
+			return false
+		case fenced:
+			e.Lost()
+			return false
+		case reviving == nil:
+			return true
+		}
+		<-reviving
 	}
 }
 

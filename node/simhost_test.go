@@ -19,12 +19,29 @@ type simHost struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	mu      sync.Mutex // guards failing
+	failing map[string]bool
+}
+
+// fail makes proposals or confirmations fail at once, as they do while the lead is being handed over in vain, or while
+// the connections for questions are down and Raft's are not.
+func (h *simHost) fail(what string, fails bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failing[what] = fails
+}
+
+func (h *simHost) fails(what string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failing[what]
 }
 
 var _ raftHost = (*simHost)(nil)
 
 func newSimHost(n *simNode) *simHost {
-	h := &simHost{Host: n.host, node: n, events: make(chan bool)}
+	h := &simHost{Host: n.host, node: n, events: make(chan bool), failing: map[string]bool{}}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.wg.Go(h.forward)
 	return h
@@ -65,6 +82,9 @@ func (h *simHost) LeadershipEvents() <-chan bool { return h.events }
 func (h *simHost) Propose(ctx context.Context, entry []byte) error {
 	h.gate()
 	defer h.gate()
+	if h.fails("propose") {
+		return consensus.ErrNotLeader
+	}
 	return h.Host.Propose(ctx, entry)
 }
 
@@ -77,5 +97,8 @@ func (h *simHost) Barrier(ctx context.Context) error {
 func (h *simHost) ConfirmTerm(ctx context.Context) (consensus.Confirmation, error) {
 	h.gate()
 	defer h.gate()
+	if h.fails("confirm") {
+		return consensus.Confirmation{}, consensus.ErrNoQuorum
+	}
 	return h.Host.ConfirmTerm(ctx)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/coflux-mesh/coflux/pyexec"
 )
 
@@ -67,8 +69,7 @@ func (l *effects) of(execution string) (out []effect) {
 // simRunner stands for pyexec.Pool: bodies are Go functions, and a guard of its own kills them at the deadline even when
 // the node is frozen.
 type simRunner struct {
-	node  *simNode
-	boots time.Duration
+	node *simNode
 
 	mu     sync.Mutex // guards the rest
 	bodies map[string]*simBody
@@ -399,4 +400,10 @@ func outcomeText(out *pyexec.Outcome) (value string, err error) {
 		return "", fmt.Errorf("child: %s", out.Status)
 	}
 	return value, json.Unmarshal(out.Value.Value, &value)
+}
+
+// newProgramRand gives a body that is told a seed its own luck.
+func newProgramRand(seed string) *rand.Rand {
+	h := xxhash.Sum64String(seed)
+	return rand.New(rand.NewPCG(h, h))
 }
