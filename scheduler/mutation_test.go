@@ -29,6 +29,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"slots are not counted", "scheduler/placement.go", "p.taken(a, e)", ""},
 	{"roots come before children", "scheduler/placement.go", "cmp.Compare(a.Tier, b.Tier),", "cmp.Compare(b.Tier, a.Tier),"},
 	{"targets are ignored", "scheduler/placement.go", "!c.free() || !c.soft.Serves[e.Class()]", "!c.free()"},
+	{"the draining are given work", "scheduler/placement.go", "s != nil && s.State == state.SessionOpen", "s != nil && s.State != state.SessionLost"},
 	{"timers fire early", "scheduler/timers.go", "next == nil || next.ExecuteAfter > b.Now", "next == nil"},
 	{"nobody hears of an end", "scheduler/results.go", `d.tell(EventFinished, "", e.ID())`, ""},
 	{"nobody kills", "scheduler/results.go", "d.tell(EventAbort, e.Session, e.ID())", ""},

@@ -97,6 +97,7 @@ type simAgent struct {
 	stream     int
 	generation int // of the stream: replies to an earlier one are lost
 	opening    bool
+	draining   bool // stops, and starts again when it is calm
 	reconciled bool
 	away       int // turns before it tries to connect again
 	// known are the executions that this session ever accepted.
@@ -123,6 +124,7 @@ func (a *simAgent) fresh() {
 	a.disconnect()
 	a.opens++
 	a.session = fmt.Sprintf("%s-s%d", a.node, a.opens)
+	a.draining = false
 	a.known, a.bodies, a.results = map[string]bool{}, map[string]*simBody{}, map[string]state.Result{}
 }
 
@@ -138,7 +140,13 @@ func (a *simAgent) disconnect() {
 
 // fault breaks something at the agent.
 func (a *simAgent) fault() {
-	switch a.rng.IntN(4) {
+	switch a.rng.IntN(5) {
+	case 4:
+		if a.reconciled {
+			a.tracef("%s drains", a.node)
+			a.draining = true
+			a.send(&scheduler.UpdateSession{Session: a.session, Targets: a.targets, Draining: true}, nil)
+		}
 	case 0, 1:
 		a.tracef("%s loses its stream", a.node)
 		a.disconnect()
@@ -165,6 +173,10 @@ func (a *simAgent) fault() {
 }
 
 func (a *simAgent) act() {
+	if a.calm && a.draining { // its bodies may wait for children that no other agent can run: the drain ends by its time limit
+		a.boot++
+		a.fresh()
+	}
 	if a.stream == 0 {
 		if a.away > 0 && !a.calm {
 			a.away--
@@ -275,7 +287,7 @@ func (a *simAgent) accept(id string) {
 }
 
 func (a *simAgent) quiet() bool {
-	return a.reconciled && len(a.bodies) == 0 && len(a.results) == 0
+	return a.reconciled && !a.draining && len(a.bodies) == 0 && len(a.results) == 0
 }
 
 // soft is what the leader knows of the agents that are connected to it.

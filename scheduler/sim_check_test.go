@@ -61,7 +61,7 @@ func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Exe
 		return fmt.Errorf("given to %s although it is over", e.Session)
 	case want.due > t.now:
 		return fmt.Errorf("given away at %d, due at %d", t.now, want.due)
-	case !ready || o.sessions[e.Session].lost:
+	case !ready || o.sessions[e.Session].lost || o.sessions[e.Session].draining:
 		return fmt.Errorf("given to session %s, which is not ready", e.Session)
 	case !hasEvent(t.out, scheduler.EventAssigned, e.Session, e.ID()):
 		return fmt.Errorf("given to session %s, which is not told", e.Session)

@@ -30,8 +30,8 @@ type oracleKey struct {
 }
 
 type oracleSession struct {
-	node, boot string
-	lost       bool
+	node, boot     string
+	lost, draining bool
 }
 
 type oracleExec struct {
@@ -99,6 +99,14 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 		return o.cancelHandles(r, reply)
 	case *scheduler.OpenSession:
 		return o.open(r, reply)
+	case *scheduler.UpdateSession:
+		s := o.sessions[r.Session]
+		if (s == nil || s.lost) != (reply.Err != nil) {
+			return errors.New("an update is refused if, and only if, the session is lost")
+		}
+		if s != nil {
+			s.draining = s.draining || r.Draining
+		}
 	case *scheduler.LoseSession:
 		for id, s := range o.sessions {
 			if id == r.Session || s.node == r.Node && s.boot == r.Boot {
