@@ -90,9 +90,13 @@ func (c *coordinator) lead(ctx context.Context) (end func()) {
 	go func() {
 		defer close(done)
 		l, err := c.newLeader(ctx)
-		if err != nil {
-			c.log.Debug("leadership ended before it began", "error", err)
-			return
+		for err != nil {
+			// Over already, or something passing that ends no leadership: Raft says which.
+			c.log.Debug("cannot lead yet", "error", err)
+			if !pause(ctx, againAfter) {
+				return
+			}
+			l, err = c.newLeader(ctx)
 		}
 		c.set(l)
 		defer c.set(nil)
@@ -101,6 +105,18 @@ func (c *coordinator) lead(ctx context.Context) (end func()) {
 		c.log.Info("this node no longer leads", "term", l.term)
 	}()
 	return func() { cancel(); <-done }
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (c *coordinator) set(l *leader) {

@@ -22,6 +22,8 @@ const (
 	lazyDelay = 50 * time.Millisecond
 	// leaseCheck is how often leases are looked at.
 	leaseCheck = 200 * time.Millisecond
+	// againAfter is the pause after Raft refused something or no majority answered.
+	againAfter = 50 * time.Millisecond
 )
 
 // leader decides while this node leads in one term: requests queue up, each turn of its loop makes one log entry of what
@@ -59,11 +61,11 @@ type pending struct {
 
 // newLeader waits until this node has applied all that its predecessors committed.
 func (c *coordinator) newLeader(ctx context.Context) (*leader, error) {
+	_, term, _ := c.host.Leader()
 	if err := c.host.Barrier(ctx); err != nil {
 		return nil, err
 	}
-	_, term, self := c.host.Leader()
-	if !self {
+	if _, now, self := c.host.Leader(); !self || now != term {
 		return nil, errNotLeading
 	}
 	var seed [32]byte
@@ -147,13 +149,24 @@ func (l *leader) run() {
 		}
 		var err error
 		if more, err = l.turn(batch); err != nil {
-			if !errors.Is(err, context.Canceled) {
-				l.log.Debug("a turn ended the leadership", "error", err)
+			l.log.Debug("nothing can be decided", "error", err)
+			if !l.resume() {
+				return
 			}
-			<-l.ctx.Done() // the Raft host tells when the leadership is over; until then nothing may be decided
-			return
+			more = true
 		}
 	}
+}
+
+// resume waits until decisions can be made again, or the leadership is over: that alone ends it. Raft refuses proposals
+// also while the lead is being handed over, perhaps in vain, and questions may fail where Raft does not.
+func (l *leader) resume() bool {
+	for pause(l.ctx, againAfter) {
+		if _, term, self := l.host.Leader(); self && term == l.term && l.host.Barrier(l.ctx) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // close fails what waits and cuts all streams: agents and forwarders look for the next leader.
@@ -228,7 +241,7 @@ func (l *leader) nextWork() (now bool, in time.Duration) {
 	return in <= 0, max(in, time.Millisecond)
 }
 
-// turn makes one entry of the batch. An error ends the leadership.
+// turn makes one entry of the batch. After an error the batch waits again, and nothing may be decided before resume.
 func (l *leader) turn(batch []*pending) (more bool, err error) {
 	now := l.logTime()
 	scratch := l.store.Scratch()
@@ -239,9 +252,7 @@ func (l *leader) turn(batch []*pending) (more bool, err error) {
 	began := time.Now()
 	out, err := l.step(scratch, scheduler.Input{Now: now, Random: l.random, Soft: l.hub.soft(), Requests: requests, Log: l.log.Error})
 	if err != nil {
-		for _, p := range batch {
-			p.done(scheduler.Reply{Err: &scheduler.Error{Code: scheduler.CodeInternal, Message: err.Error()}}, nil)
-		}
+		failed(batch, err)
 		return false, nil
 	}
 	decided := batch[:len(out.Replies)]
@@ -250,7 +261,13 @@ func (l *leader) turn(batch []*pending) (more bool, err error) {
 		return out.More, l.answerEmpty(decided, out)
 	}
 	proposed := time.Now()
-	index, err := l.commit(scratch, now)
+	entry := scratch.Entry(now)
+	data, err := entry.Encode()
+	if err != nil {
+		failed(decided, err)
+		return false, nil
+	}
+	err = l.host.Propose(l.ctx, data)
 	switch {
 	case errors.Is(err, consensus.ErrRefused), errors.Is(err, consensus.ErrUnknown):
 		// The state is not what the batch was decided on, or may be: look again from what is committed. Repeats are
@@ -264,10 +281,17 @@ func (l *leader) turn(batch []*pending) (more bool, err error) {
 	l.trace.turn(decided, out, began, proposed)
 	l.hub.tell(out.Events)
 	for i, p := range decided {
-		out.Replies[i].Index = index
+		out.Replies[i].Index = entry.Base + 1
 		p.done(out.Replies[i], nil)
 	}
 	return out.More, nil
+}
+
+// failed answers requests that met a bug.
+func failed(batch []*pending, err error) {
+	for _, p := range batch {
+		p.done(scheduler.Reply{Err: &scheduler.Error{Code: scheduler.CodeInternal, Message: err.Error()}}, nil)
+	}
 }
 
 // step calls the scheduler and turns a bug of it into an error.
@@ -279,16 +303,6 @@ func (l *leader) step(scratch *state.Scratch, in scheduler.Input) (out scheduler
 		}
 	}()
 	return scheduler.Step(scratch, in), nil
-}
-
-// commit proposes the scratch as one entry and gives the index that it made.
-func (l *leader) commit(scratch *state.Scratch, now int64) (uint64, error) {
-	entry := scratch.Entry(now)
-	data, err := entry.Encode()
-	if err != nil {
-		return 0, err
-	}
-	return entry.Base + 1, l.host.Propose(l.ctx, data)
 }
 
 // answerEmpty answers requests that changed nothing: the state they were answered from must still be the latest.
@@ -303,9 +317,6 @@ func (l *leader) answerEmpty(decided []*pending, out scheduler.Output) error {
 	}
 	if err != nil {
 		l.putBack(decided)
-		if errors.Is(err, consensus.ErrNoQuorum) {
-			return nil // still leading as far as it knows: asked again in the next turn
-		}
 		return err
 	}
 	for i, p := range decided {

@@ -23,6 +23,13 @@ func (c *coordinator) serveStream(ctx context.Context, s stream) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
+	go func() { // a full queue ends the stream, even while its agent reads nothing
+		select {
+		case <-s.done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	hello, rest, err := l.hello(ctx, s)
 	if err != nil {
 		return err

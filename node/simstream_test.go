@@ -136,4 +136,4 @@ func (e *simEnd) recv(ctx context.Context) ([]*Frame, error) {
 
 func (e *simEnd) cut() { e.out.close(); e.in.close() }
 
-func (e *simEnd) done() <-chan struct{} { return e.in.end }
+func (e *simEnd) done() <-chan struct{} { return e.out.end }

@@ -115,7 +115,7 @@ func (p *pipeStream) recv(ctx context.Context) ([]*Frame, error) { return p.in.t
 
 func (p *pipeStream) cut() { p.out.close(); p.in.close() }
 
-func (p *pipeStream) done() <-chan struct{} { return p.in.end }
+func (p *pipeStream) done() <-chan struct{} { return p.out.end }
 
 // socketStream is one end of a stream between two processes.
 type socketStream struct {
