@@ -14,7 +14,7 @@ import (
 // flows is the module that the nodes of a mesh serve. Each body writes a line at its start and at its end, outside the
 // engine, with the token that its caller gave it. A gate is a file that a body waits for.
 const flows = `
-import json, os, time
+import json, os, subprocess, time
 from coflux import task, workflow, _context
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -59,6 +59,22 @@ def single(token, gate):
     pass_gate(gate)
     effect("end", token)
     return token
+
+
+@workflow()
+def nap(token, seconds):
+    effect("start", token)
+    time.sleep(seconds)
+    effect("end", token)
+    return token
+
+
+@workflow()
+def spawner(token, gate):
+    effect("start", token)
+    child = subprocess.Popen(["sleep", "600"])
+    effect("spawned", token, value=str(child.pid))
+    pass_gate(gate)
 
 
 @workflow()

@@ -29,8 +29,9 @@ type node struct {
 	m                  *mesh
 	name, id           string
 	dir, log           string
+	ip, netns          string // netns is empty on loopback
 	http, gossip, peer int
-	args               []string
+	args, env          []string
 	serves             bool // the module flows
 	client             *client.Client
 }
@@ -77,19 +78,25 @@ func (m *mesh) write(file, text string) {
 	}
 }
 
-// add starts one more node. The first one creates the mesh.
+// add starts one more node on loopback. The first one creates the mesh.
 func (m *mesh) add(args ...string) *node {
+	m.t.Helper()
+	return m.addAt("127.0.0.1", "", args...)
+}
+
+// addAt starts one more node, in a network namespace if one is named.
+func (m *mesh) addAt(ip, netns string, args ...string) *node {
 	m.t.Helper()
 	i := len(m.nodes) + 1
 	base := freePorts(m.t)
-	n := &node{m: m, name: "n" + strconv.Itoa(i), http: base, gossip: base + 1, peer: base + 2}
+	n := &node{m: m, name: "n" + strconv.Itoa(i), ip: ip, netns: netns, http: base, gossip: base + 1, peer: base + 2}
 	n.dir, n.log = filepath.Join(m.dir, n.name), filepath.Join(m.dir, n.name+".log")
 	n.client = &client.Client{Base: "http://" + n.host(), HTTPClient: &http.Client{Transport: m.transport}, DialPatience: time.Nanosecond,
 		AttemptTimeout: 12 * time.Second}
 	n.args = append([]string{"--name", n.name, "--data-dir", n.dir, "--path", m.code, "--http-port", strconv.Itoa(n.http),
 		"--gossip-port", strconv.Itoa(n.gossip), "--peer-port", strconv.Itoa(n.peer), "--drain-timeout", "3s"}, args...)
 	if i > 1 {
-		n.args = append(n.args, "--join", "127.0.0.1:"+strconv.Itoa(m.nodes[0].gossip))
+		n.args = append(n.args, "--join", net.JoinHostPort(m.nodes[0].ip, strconv.Itoa(m.nodes[0].gossip)))
 	}
 	n.serves = slices.Contains(args, "--repo")
 	m.nodes = append(m.nodes, n)
@@ -97,12 +104,16 @@ func (m *mesh) add(args ...string) *node {
 	return n
 }
 
-func (n *node) host() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.http)) }
+func (n *node) host() string { return net.JoinHostPort(n.ip, strconv.Itoa(n.http)) }
 
 // start starts the node's process, or starts it again.
 func (n *node) start() {
 	n.m.t.Helper()
-	n.proc = launch(n.m.t, n.log, n.m.dir, append([]string{filepath.Join(bin, "coflux-node")}, n.args...))
+	argv := append([]string{filepath.Join(bin, "coflux-node")}, n.args...)
+	if n.netns != "" {
+		argv = append([]string{"/usr/bin/env", "ip", "netns", "exec", n.netns}, argv...)
+	}
+	n.proc = launch(n.m.t, n.log, n.m.dir, argv, n.env...)
 }
 
 // killed ends the node's process without warning.
