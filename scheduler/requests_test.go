@@ -33,7 +33,7 @@ func samples() []Request {
 		&OpenSession{Session: "S", Project: "p", Workspace: "w", Node: "N", NodeName: "n", Boot: "b", Slots: 4,
 			Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeWorkflow}}},
 		&UpdateSession{Session: "S", Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeTask}}, Draining: true},
-		&LoseSession{Session: "S", Node: "N", Boot: "b", Reason: "r"},
+		&LoseSession{Session: "S", Reason: "r"},
 		&CreateWorkspace{Project: "p", Name: "w", Ensure: true},
 		&PutSetting{Name: "voters", Value: 5, Seed: true},
 		&RegisterGroup{Session: "S", Execution: "R:1:1", ID: 3, Name: "g"},

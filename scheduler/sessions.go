@@ -69,24 +69,15 @@ func (r *UpdateSession) decide(d *decision) (Answer, error) {
 }
 
 // LoseSession gives a session up: its lease has run out at the leader, or somebody who knows states that its processes
-// are gone. Either Session is named, or Node and Boot for all sessions of that start of the node.
+// are gone. A session that is unknown is lost already.
 type LoseSession struct {
-	Session    string
-	Node, Boot string
-	Reason     string
+	Session string
+	Reason  string
 }
 
 func (r *LoseSession) decide(d *decision) (Answer, error) {
 	if s := d.Session(r.Session); s != nil {
 		d.lose(s, r.Reason)
-	}
-	if r.Node == "" {
-		return Answer{}, nil
-	}
-	for s := range d.SessionsByNode(r.Node) {
-		if s.Boot == r.Boot {
-			d.lose(s, r.Reason)
-		}
 	}
 	return Answer{}, nil
 }

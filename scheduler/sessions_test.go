@@ -121,50 +121,42 @@ func TestADrainingSessionFinishesWhatItHas(t *testing.T) {
 
 func TestALostSessionIsFencedAndWhatItHeldIsAbandoned(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]*LoseSession{
-		"by name": {Session: "S1", Reason: "lease"}, "by boot": {Node: "node-S1", Boot: "1", Reason: "lease"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			root := r.running()
-			child := r.ok(call("S1", root, 1)).ExecutionID
-			ended := r.ok(call("S1", root, 2)).ExecutionID
-			r.ok(valueOf("S1", ended, "1"))
-			delete(r.soft.Sessions, "S1")
-			queued := r.ok(call("S1", root, 3)).ExecutionID
-			r.session("S2", 0)
-			replies := r.step(lose, valueOf("S1", root, "late"), call("S1", child, 1), lose)
-			for _, i := range []int{1, 2} {
-				if replies[i].Err == nil || replies[i].Err.Code != CodeFenced {
-					t.Errorf("request %d of a lost session answered %+v", i, replies[i])
-				}
-			}
-			want := []string{"lost S1 :0:0", "finished  " + root, "abort S1 " + root, "finished  " + child, "abort S1 " + child}
-			if diff := cmp.Diff(want, r.events()); diff != "" {
-				t.Error(diff)
-			}
-			got := [4]string{r.result(root), r.result(child), r.result(ended), r.result(queued)}
-			if got != [4]string{"abandoned", "abandoned", "value", "none"} {
-				t.Errorf("results %v", got)
-			}
-			if e := r.execution(root); e.Result.Reason != "lease" || e.Node != "node-S1" {
-				t.Errorf("execution is %+v %+v", e, e.Result)
-			}
-			if r.sessionState("S1") != "gone" || r.sessionState("S2") != "open" {
-				t.Errorf("S1 is %s, S2 %s", r.sessionState("S1"), r.sessionState("S2"))
-			}
-			r.refused(CodeFenced, valueOf("S1", root, "later still"))
-		})
+	lose := &LoseSession{Session: "S1", Reason: "lease"}
+	r := newRig(t)
+	root := r.running()
+	child := r.ok(call("S1", root, 1)).ExecutionID
+	ended := r.ok(call("S1", root, 2)).ExecutionID
+	r.ok(valueOf("S1", ended, "1"))
+	delete(r.soft.Sessions, "S1")
+	queued := r.ok(call("S1", root, 3)).ExecutionID
+	r.session("S2", 0)
+	replies := r.step(lose, valueOf("S1", root, "late"), call("S1", child, 1), lose)
+	for _, i := range []int{1, 2} {
+		if replies[i].Err == nil || replies[i].Err.Code != CodeFenced {
+			t.Errorf("request %d of a lost session answered %+v", i, replies[i])
+		}
 	}
+	want := []string{"lost S1 :0:0", "finished  " + root, "abort S1 " + root, "finished  " + child, "abort S1 " + child}
+	if diff := cmp.Diff(want, r.events()); diff != "" {
+		t.Error(diff)
+	}
+	got := [4]string{r.result(root), r.result(child), r.result(ended), r.result(queued)}
+	if got != [4]string{"abandoned", "abandoned", "value", "none"} {
+		t.Errorf("results %v", got)
+	}
+	if e := r.execution(root); e.Result.Reason != "lease" || e.Node != "node-S1" {
+		t.Errorf("execution is %+v %+v", e, e.Result)
+	}
+	if r.sessionState("S1") != "gone" || r.sessionState("S2") != "open" {
+		t.Errorf("S1 is %s, S2 %s", r.sessionState("S1"), r.sessionState("S2"))
+	}
+	r.refused(CodeFenced, valueOf("S1", root, "later still"))
 }
 
-func TestOnlyTheNamedBootIsLost(t *testing.T) {
+func TestOnlyTheNamedSessionIsLost(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.ok(open("S1", "N1", "2"))
-	r.ok(&LoseSession{Node: "N1", Boot: "1"})
-	r.ok(&LoseSession{Node: "N2", Boot: "2"})
 	r.ok(&LoseSession{Session: "S9"})
 	if got := r.sessionState("S1"); got != "open" {
 		t.Errorf("session is %s", got)

@@ -165,7 +165,7 @@ func (a *simAgent) fault() {
 			a.sent = append(a.sent, a.report(id)) // written to the wire just before the end
 		}
 		if a.chance(50) {
-			a.send(&scheduler.LoseSession{Node: a.node, Boot: fmt.Sprint(a.boot), Reason: "guard"}, nil)
+			a.send(&scheduler.LoseSession{Session: a.session, Reason: "guard"}, nil)
 		}
 		a.boot++
 		a.fresh()

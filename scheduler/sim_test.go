@@ -30,7 +30,7 @@ func TestSimulator(t *testing.T) {
 		}
 		return
 	}
-	seeds := uint64(3000)
+	seeds := uint64(2000)
 	if text := os.Getenv("COFLUX_SIM_SEEDS"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
