@@ -37,6 +37,8 @@ type agentConfig struct {
 	Trace *tracer
 	// Dial opens a stream to whoever leads now.
 	Dial func(ctx context.Context) (stream, error)
+	// Announce has the guard told what to say when this process has died, before a guard takes over. May be nil.
+	Announce func()
 }
 
 // agent is the half of a node that executes. It speaks with the leader over one stream at a time, and keeps what it
@@ -93,6 +95,13 @@ func (a *agent) reset() {
 	a.asks, a.executions, a.runs = map[uint64]*ask{}, map[string]*execution{}, map[string]*runCache{}
 	a.waiting = map[string]map[*execution]bool{}
 	a.endedAway, a.lease = nil, lease{}
+}
+
+// Session is the id of the present session.
+func (a *agent) Session() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.session
 }
 
 // Start connects and takes work until Stop.

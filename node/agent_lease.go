@@ -102,6 +102,9 @@ func (a *agent) reviveLocked() {
 
 // revive tries until the runner is back.
 func (a *agent) revive(ctx context.Context) error {
+	if a.Announce != nil {
+		a.Announce() // the next guard speaks for the session of now
+	}
 	for {
 		err := a.Runner.Revive(ctx)
 		if err == nil || ctx.Err() != nil {

@@ -119,17 +119,17 @@ func (n *Node) seeMembers() {
 	}
 }
 
-// tellGuard gives the guard the peers that it tells when this node has died.
+// tellGuard gives the guard the peers that it tells when this node has died, and what: that nothing of the present
+// session is alive. It names the session, because a guard that was late must not end the one after it.
 func (n *Node) tellGuard() {
 	if n.pool == nil {
 		return
 	}
-	id := n.dir.Identity()
 	var statements []pyexec.Statement
 	for _, m := range n.gossip.Members() {
 		if m.State == gossip.Alive && !m.Self {
 			statements = append(statements, pyexec.Statement{Network: "tcp", Address: m.PeerAddr,
-				Data: goneStatement(id.NodeID, id.Boot, n.cfg.Name), Want: goneWant})
+				Data: goneStatement(n.agent.Session(), n.cfg.Name), Want: goneWant})
 		}
 	}
 	n.pool.SetPeers(statements)

@@ -181,7 +181,7 @@ func (n *Node) openAgent() (err error) {
 		Open: scheduler.OpenSession{Project: n.cfg.Project, Workspace: n.cfg.Workspace, Node: id.NodeID, NodeName: n.cfg.Name,
 			Boot: id.Boot, Slots: n.cfg.Concurrency},
 		Runner: n.pool, Values: values{n.blobs}, Log: n.logs, Logger: n.log.Named("agent"), Clock: boottime, Trace: n.trace,
-		Dial: n.dialLeader,
+		Dial: n.dialLeader, Announce: n.tellGuard,
 	})
 	return nil
 }

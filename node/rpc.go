@@ -25,7 +25,7 @@ const (
 	rpcBlob      = "/v1/blob/"      // GET, PUT a blob by key
 	rpcLogs      = "/v1/logs"       // POST a query of this node's journal
 	rpcLoad      = "/v1/load"       // GET how busy the node is
-	rpcGone      = "/v1/gone"       // POST: a guard states that a boot and all it ran is gone
+	rpcGone      = "/v1/gone"       // POST: a guard states that nothing of a session is alive
 )
 
 // rpcServer answers other nodes. Authentication by certificate belongs in front of it, where the mux accepts.
@@ -167,18 +167,17 @@ type load struct{ Used, Slots int }
 // goneWant is how the answer to a guard's statement begins.
 const goneWant = "HTTP/1.1 200"
 
-// gone passes a guard's statement on to the leader: nothing of that boot is alive (rules A7).
+// gone passes a guard's statement on to the leader: nothing of that session is alive (rules A7).
 func (s *rpcServer) gone(w http.ResponseWriter, r *http.Request) {
-	id, boot := r.FormValue("node"), r.FormValue("boot")
-	lose := &scheduler.LoseSession{Node: id, Boot: boot, Reason: "node " + r.FormValue("name") + " died"}
+	lose := &scheduler.LoseSession{Session: r.FormValue("session"), Reason: "node " + r.FormValue("name") + " died"}
 	if _, err := s.router.Do(r.Context(), lose); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
 }
 
 // goneStatement is the request that a guard makes, in the bytes that it writes: the peer port's tag for HTTP first.
-func goneStatement(id, boot, name string) []byte {
-	body := "node=" + id + "&boot=" + boot + "&name=" + name
+func goneStatement(session, name string) []byte {
+	body := "session=" + session + "&name=" + name
 	return []byte("H" + "POST " + rpcGone + " HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n" +
 		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 }

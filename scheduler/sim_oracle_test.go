@@ -108,10 +108,8 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 			s.draining = s.draining || r.Draining
 		}
 	case *scheduler.LoseSession:
-		for id, s := range o.sessions {
-			if id == r.Session || s.node == r.Node && s.boot == r.Boot {
-				o.lose(id)
-			}
+		if o.sessions[r.Session] != nil {
+			o.lose(r.Session)
 		}
 	}
 	return nil
