@@ -13,8 +13,8 @@ import (
 
 // leader is a live node that a majority confirms and whose leader runs; nil when there is none just now.
 func (c *simCluster) leader() *simNode {
-	for _, n := range c.nodes {
-		if !n.up || n.coord.leader() == nil || c.isFrozen(n) {
+	for _, n := range c.live() {
+		if n.coord.leader() == nil || c.isFrozen(n) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -110,11 +110,7 @@ func (c *simCluster) value(id state.ExecutionID, within time.Duration, want stri
 
 // dump logs what is left to do.
 func (c *simCluster) dump() {
-	for _, n := range c.nodes {
-		if !n.up {
-			c.t.Logf("%s is down", n.name)
-			continue
-		}
+	for _, n := range c.live() {
 		_, term, self := n.host.Leader()
 		c.t.Logf("%s index %d term %d raft-leader %v leads %v frozen %v", n.name, n.store.Index(), term, self, n.coord.leader() != nil, c.isFrozen(n))
 		if l := n.coord.leader(); l != nil {

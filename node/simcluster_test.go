@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,25 +30,29 @@ type simCluster struct {
 	effects  *effects
 	programs map[string]program
 	slots    int
+	size     int  // nodes
 	encoded  bool // streams go through the encoding of frames
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex // guards the rest
-	nodes []*simNode
+	nodes []*simNode // the latest process of each node
 	pipes map[*simPipe]bool
 	boots int
 }
 
-// simNode is one node; its disk outlives its process.
-type simNode struct {
-	c     *simCluster
+// simDisk is what of a node outlives its process.
+type simDisk struct {
 	name  string
 	id    string
 	dir   *consensus.Dir
-	disk  *raft.InmemStore
+	log   *raft.InmemStore
 	snaps raft.SnapshotStore
+}
 
-	// of one process
+// simNode is one process of a node.
+type simNode struct {
+	*simDisk
+	c      *simCluster
 	addr   string
 	mux    *consensus.Mux
 	host   *consensus.Host
@@ -57,7 +62,7 @@ type simNode struct {
 	agent  *agent
 	runner *simRunner
 	gone   chan struct{} // closed when the process has ended
-	up     bool
+	up     bool          // guarded by c.mu
 }
 
 func newSimCluster(t testing.TB, slots int) *simCluster {
@@ -81,17 +86,17 @@ func memoryDir(t testing.TB) string {
 // grow makes a mesh of n voters named n0, n1, ...; all of them execute.
 func (c *simCluster) grow(n int) {
 	c.t.Helper()
+	c.size = n
 	for i := range n {
-		node := &simNode{c: c, name: fmt.Sprint("n", i), disk: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore()}
 		dir, err := consensus.OpenDir(memoryDir(c.t))
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		node.dir, node.id = dir, dir.Identity().NodeID
+		disk := &simDisk{name: fmt.Sprint("n", i), id: dir.Identity().NodeID, dir: dir, log: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore()}
 		c.mu.Lock()
-		c.nodes = append(c.nodes, node)
+		c.nodes = append(c.nodes, nil)
 		c.mu.Unlock()
-		node.start()
+		c.start(disk, i)
 	}
 	if err := c.nodes[0].host.Bootstrap(); err != nil {
 		c.t.Fatal(err)
@@ -115,11 +120,28 @@ func (c *simCluster) grow(n int) {
 	time.Sleep(time.Second) // what changes the members is done
 }
 
-func (c *simCluster) lookup(id string) (string, bool) {
+// all are the latest processes of all nodes.
+func (c *simCluster) all() []*simNode {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.nodes)
+}
+
+// live are the nodes that run.
+func (c *simCluster) live() (out []*simNode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		if n.id == id && n.up {
+		if n != nil && n.up {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (c *simCluster) lookup(id string) (string, bool) {
+	for _, n := range c.live() {
+		if n.id == id {
 			return n.addr, true
 		}
 	}
@@ -127,20 +149,26 @@ func (c *simCluster) lookup(id string) (string, bool) {
 }
 
 func (c *simCluster) members() (out []consensus.MemberInfo) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, n := range c.nodes {
-		if n.up {
-			out = append(out, consensus.MemberInfo{ID: n.id, ClusterID: n.host.ClusterID(), HasState: n.host.HasState()})
-		}
+	for _, n := range c.live() {
+		out = append(out, consensus.MemberInfo{ID: n.id, ClusterID: n.host.ClusterID(), HasState: n.host.HasState()})
 	}
 	return out
 }
 
-// start begins a process of the node.
-func (n *simNode) start() {
-	c := n.c
+// restart begins the next process of a node that was killed.
+func (c *simCluster) restart(n *simNode) *simNode {
+	for i, o := range c.nodes {
+		if o.simDisk == n.simDisk {
+			return c.start(n.simDisk, i)
+		}
+	}
+	return nil
+}
+
+// start begins a process on a disk, as the i-th node.
+func (c *simCluster) start(disk *simDisk, i int) *simNode {
 	c.t.Helper()
+	n := &simNode{simDisk: disk, c: c}
 	network := c.raftNet.Host(n.name)
 	ln, err := network.Listen("")
 	if err != nil {
@@ -150,8 +178,8 @@ func (n *simNode) start() {
 	n.gone, n.store, n.mux = make(chan struct{}), state.New(), consensus.NewMux(ln, log)
 	n.host, err = consensus.Open(consensus.Config{
 		Dir: n.dir, Machine: consensus.StoreMachine(n.store), Mux: n.mux, Network: network, Logger: hclog.NewNullLogger(),
-		Lookup: c.lookup, Members: c.members, Removed: func(string) bool { return false }, Voters: func() int { return len(c.nodes) },
-		Fatal: func(err error) { panic(err) }, StableFor: 10 * time.Millisecond, Store: n.disk, Snapshots: n.snaps,
+		Lookup: c.lookup, Members: c.members, Removed: func(string) bool { return false }, Voters: func() int { return c.size },
+		Fatal: func(err error) { panic(err) }, StableFor: 10 * time.Millisecond, Store: n.log, Snapshots: n.snaps,
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -167,14 +195,18 @@ func (n *simNode) start() {
 	c.mu.Lock()
 	c.boots++
 	boot := fmt.Sprintf("%06d", c.boots)
-	n.addr, n.up = ln.Addr().String(), true
+	n.addr = ln.Addr().String()
 	c.mu.Unlock()
 	n.agent = newAgent(agentConfig{
 		Open:   scheduler.OpenSession{Project: "p", Workspace: "w", Node: n.id, NodeName: n.name, Boot: boot, Slots: c.slots},
 		Runner: n.runner, Log: nil, Logger: log.Named("agent"), Clock: c.clock, Dial: n.dial,
 	})
 	n.agent.Declare(c.targets())
+	c.mu.Lock()
+	n.up, c.nodes[i] = true, n
+	c.mu.Unlock()
 	n.agent.Start()
+	return n
 }
 
 func simLogger(name string) hclog.Logger {
@@ -204,7 +236,7 @@ func (n *simNode) dial(ctx context.Context) (stream, error) {
 	}
 	id, _, _ := n.host.Leader()
 	var to *simNode
-	for _, other := range c.nodes {
+	for _, other := range c.live() {
 		if other.id == id {
 			to = other
 		}
@@ -296,7 +328,7 @@ func (n *simNode) thaw() {
 // isolate cuts a node off from all others, or heals that.
 func (c *simCluster) isolate(n *simNode, cut bool) {
 	c.simNet.change(func() {
-		for _, o := range c.nodes {
+		for _, o := range c.all() {
 			c.simNet.cuts[[2]string{n.name, o.name}] = cut && o != n
 			c.simNet.cuts[[2]string{o.name, n.name}] = cut && o != n
 		}
@@ -305,7 +337,7 @@ func (c *simCluster) isolate(n *simNode, cut bool) {
 }
 
 func (c *simCluster) isolateRaft(n *simNode, cut bool) {
-	for _, o := range c.nodes {
+	for _, o := range c.all() {
 		if o != n {
 			c.raftNet.CutBoth(n.name, o.name, cut)
 		}
@@ -314,7 +346,7 @@ func (c *simCluster) isolateRaft(n *simNode, cut bool) {
 
 // stop ends all nodes.
 func (c *simCluster) stop() {
-	for _, n := range c.nodes {
+	for _, n := range c.all() {
 		n.kill()
 	}
 	c.simNet.change(func() { c.simNet.cuts = map[[2]string]bool{} })
@@ -325,8 +357,7 @@ func (c *simCluster) stop() {
 		p.sever()
 	}
 	c.wg.Wait()
-	for _, n := range c.nodes {
+	for _, n := range c.all() {
 		_ = n.dir.Close()
 	}
 }
-

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -10,162 +9,11 @@ import (
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
-// The lease that the tests run with.
-const (
-	simFence   = defaultFence * time.Millisecond
-	simAbandon = defaultAbandon * time.Millisecond
-)
-
-// spread starts flows until the child of one runs on another node than its parent and neither is the leader's.
-func (c *simCluster) spread(each string) (root state.ExecutionID, child effect) {
-	c.t.Helper()
-	for range 50 {
-		root = c.trigger("flow", each)
-		c.eventually("the child runs", 5*time.Second, func() bool { return len(c.effects.of(root.Run+":2:1")) == 1 })
-		l, parent := c.led(), c.effects.of(root.String())[0]
-		if child = c.effects.of(root.Run + ":2:1")[0]; child.node != parent.node && child.node != l.name && parent.node != l.name {
-			return root, child
-		}
-	}
-	c.t.Fatal("no child in fifty runs was placed beside its parent")
-	return root, child
-}
-
-func (c *simCluster) node(name string) *simNode {
-	for _, n := range c.nodes {
-		if n.name == name {
-			return n
-		}
-	}
-	c.t.Fatalf("there is no node %s", name)
-	return nil
-}
-
-// completed is when an execution got its result, as time since boot.
-func (c *simCluster) completed(id string) time.Duration {
-	parsed, _ := state.ParseExecutionID(id)
-	return time.UnixMilli(c.led().store.View().Execution(parsed).CompletedAt).Sub(c.began)
-}
-
-// A node dies for good: what ran on it is abandoned within T_abandon + 5 s and not before its lease is over (A5, I7).
-func TestSimNodeDies(t *testing.T) {
-	inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		root, child := c.spread("1m")
-		died := c.clock()
-		c.node(child.node).kill()
-		r := c.await(root, simAbandon+5*time.Second)
-		if r.Type != state.ResultError || !strings.Contains(r.Error.Message, "abandoned") {
-			t.Errorf("the parent ended with %v %+v", r.Type, r.Error)
-		}
-		if after := c.completed(child.execution) - died; after < simAbandon-2*renewEvery || after > simAbandon+5*time.Second {
-			t.Errorf("abandoned %v after the death", after)
-		}
-	})
-}
-
-// A frozen node: its guard kills what runs in time, its late words change nothing, and it comes back (A5, A6, I6).
-func TestSimFrozenAgent(t *testing.T) {
-	for name, length := range map[string]string{"the body outlives the lease": "1m", "the result waits": "3s"} {
-		t.Run(name, func(t *testing.T) {
-			inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
-				root, child := c.spread(length)
-				n := c.node(child.node)
-				frozen := c.clock()
-				n.freeze()
-				r := c.await(root, simAbandon+5*time.Second)
-				if r.Type != state.ResultError || !strings.Contains(r.Error.Message, "abandoned") {
-					t.Errorf("the parent ended with %v %+v", r.Type, r.Error)
-				}
-				end, abandoned := c.effects.of(child.execution)[0].end, c.completed(child.execution)
-				if end == 0 || end > frozen+simFence || end >= abandoned {
-					t.Errorf("frozen at %v: the body ended at %v, it was abandoned at %v", frozen, end, abandoned)
-				}
-				time.Sleep(5 * time.Second)
-				n.thaw()
-				c.serves(n)
-				id, _ := state.ParseExecutionID(child.execution)
-				if got := c.await(id, time.Second); got.Type != state.ResultAbandoned {
-					t.Errorf("a late result was taken: %v", got.Type)
-				}
-			})
-		})
-	}
-}
-
-// serves waits until a node executes again.
-func (c *simCluster) serves(n *simNode) {
-	c.t.Helper()
-	c.eventually(n.name+" executes again", 30*time.Second, func() bool {
-		id := c.trigger("work", "50ms")
-		c.value(id, 20*time.Second, `"50ms"`)
-		return c.effects.of(id.String())[0].node == n.name
-	})
-}
-
-// A pause that is shorter than the lease hurts nobody.
-func TestSimShortFreeze(t *testing.T) {
-	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		for _, n := range c.nodes {
-			root := c.trigger("wide", "6 10s")
-			time.Sleep(time.Second)
-			n.freeze()
-			time.Sleep(5 * time.Second)
-			n.thaw()
-			c.value(root, time.Minute, `"6"`)
-		}
-	})
-}
-
-// The leader freezes for long: agents on other nodes move to the next leader, and no process of theirs is touched (A4, A5).
-func TestSimFrozenLeaderTouchesNobody(t *testing.T) {
-	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		var ids []state.ExecutionID
-		for range 6 {
-			ids = append(ids, c.trigger("work", "30s"))
-		}
-		time.Sleep(time.Second)
-		l := c.led()
-		l.freeze()
-		time.Sleep(12 * time.Second)
-		l.thaw()
-		for _, id := range ids {
-			if e := c.effects.of(id.String())[0]; e.node != l.name {
-				c.value(id, 40*time.Second, `"30s"`)
-			}
-		}
-		c.serves(l)
-	})
-}
-
-// The same for a leader that is cut off without a word.
-func TestSimIsolatedLeaderTouchesNobody(t *testing.T) {
-	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		var ids []state.ExecutionID
-		for range 6 {
-			ids = append(ids, c.trigger("work", "30s"))
-		}
-		time.Sleep(time.Second)
-		l := c.led()
-		c.isolate(l, true)
-		time.Sleep(20 * time.Second)
-		c.isolate(l, false)
-		for _, id := range ids {
-			e := c.effects.of(id.String())[0]
-			if r := c.await(id, 40*time.Second); e.node != l.name && r.Type != state.ResultValue {
-				t.Errorf("%s on %s: %v", id, e.node, r.Type)
-			} else if e.node == l.name && (r.Type != state.ResultAbandoned || e.end > c.completed(id.String())) {
-				t.Errorf("%s on the cut-off node ended at %v and got %v at %v", id, e.end, r.Type, c.completed(id.String()))
-			}
-		}
-		c.serves(l)
-	})
-}
-
 // The leader freezes with assignments on their way, and what it says after the next one leads starts nothing (A4b).
 func TestSimFrozenLeaderHoldsAssignments(t *testing.T) {
 	inCluster(t, 3, 4, simPrograms, func(t *testing.T, c *simCluster) {
 		l := c.led()
-		for _, o := range c.nodes {
+		for _, o := range c.all() {
 			if o != l {
 				c.simNet.change(func() { c.simNet.cuts[[2]string{l.name, o.name}] = true })
 			}
@@ -182,46 +30,6 @@ func TestSimFrozenLeaderHoldsAssignments(t *testing.T) {
 			c.value(id, 20*time.Second, `"2s"`)
 		}
 	})
-}
-
-// A deposed leader that does not know it yet answers no renewal (A5).
-func TestSimDeposedLeaderExtendsNoLease(t *testing.T) {
-	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		l := c.led()
-		var others []*simNode
-		for _, n := range c.nodes {
-			if n != l {
-				others = append(others, n)
-			}
-		}
-		for _, a := range others {
-			for _, b := range others { // the agents reach no other leader
-				c.simNet.change(func() { c.simNet.cuts[[2]string{a.name, b.name}] = true })
-			}
-		}
-		l.freeze()
-		time.Sleep(2500 * time.Millisecond)
-		if next := c.leader(); next == nil || next == l {
-			t.Fatal("nobody else leads")
-		}
-		before := map[*simNode]time.Duration{}
-		for _, n := range others {
-			before[n] = n.fenceAt()
-		}
-		l.thaw()
-		time.Sleep(staleFor / 2)
-		for _, n := range others {
-			if at := n.fenceAt(); at != before[n] {
-				t.Errorf("the lease of %s moved from %v to %v", n.name, before[n], at)
-			}
-		}
-	})
-}
-
-func (n *simNode) fenceAt() time.Duration {
-	n.agent.mu.Lock()
-	defer n.agent.mu.Unlock()
-	return n.agent.lease.fenceAt
 }
 
 // The node of the leader dies under load: the next one places nothing on it, so no run fails that had nothing there (A3).
@@ -336,32 +144,13 @@ func TestSimAnsweredWaitsHoldNoSlot(t *testing.T) {
 	})
 }
 
-// The lease is renewed in the moment in which it ends: whatever the guard has done by then, bodies can run again (A5, A6).
-func TestSimLeaseRenewedAsItEnds(t *testing.T) {
-	inCluster(t, 1, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		n := c.nodes[0]
-		self := [2]string{n.name, n.name}
-		for offset := -40 * time.Millisecond; offset <= 80*time.Millisecond; offset += 10 * time.Millisecond {
-			id := c.trigger("work", "20s")
-			time.Sleep(time.Second)
-			c.simNet.change(func() { c.simNet.cuts[self] = true })
-			time.Sleep(n.fenceAt() - c.clock() + offset)
-			c.simNet.change(func() { clear(c.simNet.cuts) })
-			c.value(c.trigger("flow", "1ms"), 5*time.Second, `"1ms"`)
-			if r := c.await(id, 30*time.Second); r.Type != state.ResultValue && r.Type != state.ResultAbandoned {
-				t.Errorf("offset %v: %v %+v", offset, r.Type, r.Error)
-			}
-		}
-	})
-}
-
 // Targets that are declared while the first hello is on its way reach the leader.
 func TestSimDeclareDuringHello(t *testing.T) {
 	inCluster(t, 1, 2, simPrograms, func(t *testing.T, c *simCluster) {
 		n := c.nodes[0]
 		n.kill()
 		c.simNet.change(func() { c.simNet.cuts[[2]string{n.name, n.name}] = true })
-		n.start()
+		n = c.restart(n)
 		c.eventually("it leads", 20*time.Second, func() bool { return n.coord.leader() != nil })
 		time.Sleep(time.Second)
 		n.agent.Declare([]state.DeclaredTarget{{Module: "m", Name: "new", Type: state.TypeTask}})
