@@ -78,6 +78,20 @@ func TestSimulatorNoticesMutations(t *testing.T) {
 	}
 }
 
+// TestMutationsNameTextThatIsThere keeps the table above up with the code: change a rule, change its mutation.
+func TestMutationsNameTextThatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, m := range mutations {
+		text, err := os.ReadFile(filepath.Join("..", m.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), m.old); n != 1 {
+			t.Errorf("%s: %q occurs %d times in %s, want once", m.name, m.old, n, m.file)
+		}
+	}
+}
+
 func runSimulator(t *testing.T, dir, seeds string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-run", "^TestSimulator$", "./scheduler")
