@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +26,7 @@ func marked(ids ...string) (pids []int) {
 		for _, v := range strings.Split(string(env), "\x00") {
 			name, boot, _ := strings.Cut(v, "=")
 			id, _, _ := strings.Cut(boot, "/")
-			if (name == "COFLUX_BOOT" || name == "COFLUX_GUARD_BOOT") && id != "" && contains(ids, id) {
+			if (name == "COFLUX_BOOT" || name == "COFLUX_GUARD_BOOT") && id != "" && slices.Contains(ids, id) {
 				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 				pids = append(pids, pid)
 				break
@@ -35,20 +36,20 @@ func marked(ids ...string) (pids []int) {
 	return pids
 }
 
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
+// bodies are those of the marked processes that are executors or their children, not guards.
+func bodies(id string) []int { return withEnv(id, "COFLUX_BOOT="+id+"/") }
+
+// bodiesOf are those of one boot, "node id/boot".
+func bodiesOf(boot string) []int {
+	id, _, _ := strings.Cut(boot, "/")
+	return withEnv(id, "COFLUX_BOOT="+boot+"\x00")
 }
 
-// bodies are those of the marked processes that are executors or their children, not guards.
-func bodies(id string) (pids []int) {
+// withEnv are the marked processes in whose environment a variable begins like this.
+func withEnv(id, begin string) (pids []int) {
 	for _, pid := range marked(id) {
 		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err == nil && strings.Contains("\x00"+string(env), "\x00COFLUX_BOOT="+id+"/") {
+		if err == nil && strings.Contains("\x00"+string(env)+"\x00", "\x00"+begin) {
 			pids = append(pids, pid)
 		}
 	}
@@ -56,14 +57,9 @@ func bodies(id string) (pids []int) {
 }
 
 // guards are the guard processes of a node.
-func guards(id string) (pids []int) {
-	for _, pid := range marked(id) {
-		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err == nil && strings.Contains("\x00"+string(env), "\x00COFLUX_GUARD_BOOT="+id+"/") && !strings.Contains("\x00"+string(env), "\x00COFLUX_BOOT=") {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+func guards(id string) []int {
+	executors := bodies(id)
+	return slices.DeleteFunc(withEnv(id, "COFLUX_GUARD_BOOT="+id+"/"), func(pid int) bool { return slices.Contains(executors, pid) })
 }
 
 // alive tells whether a process exists and is no zombie.

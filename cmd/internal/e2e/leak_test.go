@@ -90,6 +90,7 @@ func TestNothingLeaks(t *testing.T) {
 		n.start()
 		m.ready()
 		m.load(n, "warm", 40)
+		m.transport.CloseIdleConnections()
 		var before holdings
 		await(t, patience, func() string { // until the warm processes have come
 			was := before

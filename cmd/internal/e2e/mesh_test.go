@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ type node struct {
 	ip, netns          string // netns is empty on loopback
 	http, gossip, peer int
 	args, env          []string
-	serves             bool // the module flows
+	serves             bool         // the module flows
+	starts             atomic.Int64 // how often the process was started
 	client             *client.Client
 }
 
@@ -113,6 +115,7 @@ func (n *node) start() {
 	if n.netns != "" {
 		argv = append([]string{"/usr/bin/env", "ip", "netns", "exec", n.netns}, argv...)
 	}
+	n.starts.Add(1)
 	n.proc = launch(n.m.t, n.log, n.m.dir, argv, n.env...)
 }
 

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -8,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coflux-mesh/coflux/node/api/client"
 )
 
 // answerWithin is how long a node without a quorum looks for one before it says so.
@@ -40,6 +45,26 @@ func (n *node) ask(method, path, body string) reply {
 		n.m.t.Fatal(err)
 	}
 	return reply{res.StatusCode, res.Header, string(text), time.Since(began)}
+}
+
+// readStale reads a run from the node's own copy.
+func (n *node) readStale(ctx context.Context, workspace, run string) (doc client.Document[client.Run], err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.client.Base+"/topics/workspaces/"+workspace+"/runs/"+run+"?consistency=stale", nil)
+	if err != nil {
+		return doc, err
+	}
+	res, err := n.client.HTTPClient.Do(req)
+	if err != nil {
+		return doc, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return doc, fmt.Errorf("status %s", res.Status)
+	}
+	if doc.Index, err = strconv.ParseUint(res.Header.Get("Coflux-Index"), 10, 64); err != nil {
+		return doc, err
+	}
+	return doc, json.NewDecoder(res.Body).Decode(&doc.Value)
 }
 
 // TestMinority kills two of three nodes: the last one refuses what needs a majority, and shows what it has.
