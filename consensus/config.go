@@ -98,6 +98,6 @@ func (c *Config) raft(notify chan<- bool) *raft.Config {
 	rc.SnapshotInterval = c.SnapshotInterval
 	rc.TrailingLogs = c.TrailingLogs
 	rc.NotifyCh = notify // LeaderCh drops flaps
-	rc.Logger = c.Logger.Named("raft")
+	rc.Logger = quiet{c.Logger.Named("raft")}
 	return rc
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -82,14 +84,32 @@ func (e *execution) Cancel(req pyexec.CancelRequest, reply func(error)) {
 			reply(err)
 			return
 		}
-		e.ask(&scheduler.CancelHandles{Execution: e.id, Handles: handles}, func(p scheduler.Reply) {
-			if p.Err != nil {
-				reply(&pyexec.RequestError{Code: "cancel_error", Message: p.Err.Message})
-				return
-			}
-			reply(nil)
-		})
+		e.cancelHandles(handles, reply)
 	})
+}
+
+// cancelHandles ends executions, some hundreds in a request, and reports the first refusal once all are answered.
+func (e *execution) cancelHandles(handles []string, done func(error)) {
+	parts := slices.Collect(slices.Chunk(handles, handlesPerRequest))
+	if len(parts) == 0 {
+		done(nil)
+		return
+	}
+	var mu sync.Mutex // guards the next two
+	open := len(parts)
+	var first error
+	for _, part := range parts {
+		e.ask(&scheduler.CancelHandles{Execution: e.id, Handles: part}, func(p scheduler.Reply) {
+			mu.Lock()
+			defer mu.Unlock()
+			if p.Err != nil && first == nil {
+				first = &pyexec.RequestError{Code: "cancel_error", Message: p.Err.Message}
+			}
+			if open--; open == 0 {
+				done(first)
+			}
+		})
+	}
 }
 
 func executionHandles(handles []pyexec.Handle, code string) (ids []string, err error) {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/pyexec"
-	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // selecting is one wait of a body.
@@ -93,7 +92,7 @@ func (q *selecting) deliver(winner int, o *Outcome, reply func(*pyexec.Outcome, 
 				rest = append(rest, h)
 			}
 		}
-		q.e.ask(&scheduler.CancelHandles{Execution: q.e.id, Handles: rest}, nil)
+		q.e.cancelHandles(rest, func(error) {})
 	}
 	if o.Unknown {
 		reply(nil, &pyexec.RequestError{Code: "select_error", Message: fmt.Sprintf("not_found: execution %s does not exist", o.Execution)})

@@ -265,10 +265,15 @@ func (h *hub) selects(session string, q *Select) {
 	h.l.note(session, q)
 }
 
-// note has the dependency recorded with whatever entry comes next; nobody waits for it.
+// handlesPerRequest keeps a request about many executions well below what fits an entry.
+const handlesPerRequest = 500
+
+// note has the dependencies recorded with whatever entry comes next; nobody waits for it.
 func (l *leader) note(session string, q *Select) {
-	r := &scheduler.AddDependency{Session: session, Execution: q.Execution, On: q.Handles}
-	_ = l.enqueue(r, false, func(scheduler.Reply, error) {})
+	for some := range slices.Chunk(q.Handles, handlesPerRequest) {
+		r := &scheduler.AddDependency{Session: session, Execution: q.Execution, On: some}
+		_ = l.enqueue(r, false, func(scheduler.Reply, error) {})
+	}
 }
 
 // answerLocked sends the outcomes of those handles that are final; false when none is. mu is held.
