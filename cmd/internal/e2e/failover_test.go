@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,34 +51,80 @@ func TestLeaderDiesWhileChildRuns(t *testing.T) {
 	m.verify(true)
 }
 
-// TestF1 measures the time from the death of a leader to the first submission that a survivor takes.
-func TestF1(t *testing.T) {
+// TestFailoverTimes measures how long nobody takes submissions when the leader goes, and until all know of it: F1, F2, F3
+// and F5 of the targets. The bounds are for a machine that is busy with other things.
+func TestFailoverTimes(t *testing.T) {
 	slow(t)
 	m := startMesh(t, 3)
-	const trials = 30
-	var gaps []time.Duration
-	for i := range trials {
-		leader := m.leader()
-		survivors := m.others(leader)
-		leader.killed()
-		gaps = append(gaps, m.firstAccepted(survivors, i))
-		leader.start()
-		m.ready()
+	for _, tt := range []struct {
+		name, target string
+		trials       int
+		bound        time.Duration // of the median
+		end          func(*node)
+	}{
+		{"F1 kill", "p50 0.7 s, p99 1.5 s", 30, 2 * time.Second, (*node).killed},
+		{"F2 stop", "p50 0.8 s, p99 1.5 s", 10, 2 * time.Second, func(n *node) { n.signal(t, syscall.SIGSTOP) }},
+		{"F3 terminate", "p99 0.1 s", 10, time.Second, func(n *node) { n.signal(t, syscall.SIGTERM) }},
+	} {
+		var gaps, known []time.Duration
+		for i := range tt.trials {
+			leader := m.leader()
+			survivors := m.others(leader)
+			tt.end(leader)
+			began := time.Now()
+			noticed := make(chan time.Duration)
+			go func() { noticed <- m.noticed(began, leader, survivors) }()
+			gaps = append(gaps, m.firstAccepted(began, survivors, fmt.Sprintf("%s%d", tt.name, i)))
+			known = append(known, <-noticed)
+			switch {
+			case tt.name == "F2 stop":
+				leader.signal(t, syscall.SIGCONT)
+			default:
+				leader.wait(t, patience)
+				leader.start()
+			}
+			m.ready()
+		}
+		t.Logf("%s: gap %s (target %s); known by all %s (F5: p50 1.0 s, p99 1.6 s)", tt.name, figures(gaps), tt.target, figures(known))
+		if p50 := gaps[len(gaps)/2]; p50 > tt.bound {
+			t.Errorf("%s: the median is %s, more than %s", tt.name, p50, tt.bound)
+		}
 	}
 	m.settle(patience)
 	m.verify(true)
-	slices.Sort(gaps)
-	p50, p99 := gaps[trials/2], gaps[trials-1]
-	t.Logf("F1: p50 %s, p90 %s, worst of %d %s; all: %v", p50, gaps[trials*9/10], trials, p99, gaps)
-	if p50 > 3*time.Second {
-		t.Errorf("the median is %s", p50)
-	}
+}
+
+// figures sorts times and tells their distribution.
+func figures(d []time.Duration) string {
+	slices.Sort(d)
+	ms := func(i int) time.Duration { return d[i].Round(time.Millisecond) }
+	return fmt.Sprintf("p50 %s, p90 %s, worst of %d %s", ms(len(d)/2), ms(len(d)*9/10), len(d), ms(len(d)-1))
+}
+
+// noticed waits until all these nodes have noticed that one is not well.
+func (m *mesh) noticed(began time.Time, gone *node, by []*node) time.Duration {
+	poll(patience, func() string {
+		for _, n := range by {
+			ctx, cancel := context.WithTimeout(m.t.Context(), time.Second)
+			doc, err := n.client.Nodes(ctx)
+			cancel()
+			if err != nil {
+				return err.Error()
+			}
+			for _, o := range doc.Value.Nodes {
+				if o.ID == gone.id && o.State == "alive" {
+					return "not noticed yet"
+				}
+			}
+		}
+		return ""
+	})
+	return time.Since(began)
 }
 
 // firstAccepted asks all survivors every 3 ms and returns when the first one has taken a submission.
-func (m *mesh) firstAccepted(survivors []*node, trial int) time.Duration {
+func (m *mesh) firstAccepted(began time.Time, survivors []*node, trial string) time.Duration {
 	m.t.Helper()
-	began := time.Now()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
 	accepted := make(chan time.Duration, 1)
@@ -87,7 +134,7 @@ func (m *mesh) firstAccepted(survivors []*node, trial int) time.Duration {
 			for k := 0; ctx.Err() == nil; k++ {
 				// Few of those that wait at the node are enough: each is answered as soon as somebody leads.
 				short, end := context.WithTimeout(ctx, 5*time.Second)
-				_, err := m.try(short, n, "single", fmt.Sprintf("f%d.%d.%d", trial, i, k), "")
+				_, err := m.try(short, n, "single", fmt.Sprintf("%s.%d.%d", trial, i, k), "")
 				end()
 				if err == nil {
 					select {

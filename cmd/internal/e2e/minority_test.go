@@ -69,6 +69,7 @@ func (n *node) readStale(ctx context.Context, workspace, run string) (doc client
 
 // TestMinority kills two of three nodes: the last one refuses what needs a majority, and shows what it has.
 func TestMinority(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	m := startMesh(t, 3)
 	last := m.nodes[2]

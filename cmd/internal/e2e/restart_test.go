@@ -1,9 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestRestartOfAll ends all three nodes, as an operator does and then without warning: the history is there, and new
@@ -64,4 +68,46 @@ func TestRestartLosesWhatRan(t *testing.T) {
 		t.Error("the body is alive although it was given up (I6)")
 	}
 	m.verify(false)
+}
+
+// TestRollingRestart stops and starts one node after the other, as an operator does, while clients submit without a
+// pause: no submission fails, no body is lost or runs twice.
+func TestRollingRestart(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	m := startMesh(t, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	var count atomic.Int64
+	for c := range 3 {
+		wg.Go(func() {
+			for k := 0; ctx.Err() == nil; k++ {
+				first := (c + k) % 3
+				nodes := slices.Concat(m.nodes[first:], m.nodes[:first])
+				short, stop := context.WithTimeout(t.Context(), patience)
+				if _, err := m.trigger(short, nodes, "single", fmt.Sprintf("r%d.%d", c, k), ""); err != nil {
+					t.Error(err)
+				}
+				stop()
+				count.Add(1)
+				select {
+				case <-time.After(30 * time.Millisecond):
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	for range 3 {
+		for _, n := range m.nodes {
+			n.stopped()
+			n.start()
+			m.ready()
+		}
+	}
+	cancel()
+	wg.Wait()
+	m.settle(patience)
+	t.Logf("%d submissions during 9 restarts", count.Load())
+	m.verify(true)
 }

@@ -12,6 +12,7 @@ import (
 // TestStormAcrossFailover fires 200 triggers at all nodes while the leader is killed: every one is acknowledged, and
 // finishes exactly once. The leader serves nothing, so that no body dies with it.
 func TestStormAcrossFailover(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	m := newMesh(t)
 	m.add()

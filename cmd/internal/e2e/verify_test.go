@@ -67,7 +67,8 @@ func (m *mesh) verify(exactly bool) {
 	started, ended := m.counts()
 	for _, e := range events {
 		if exactly && e.Op == "submit" && e.Phase == "ok" && (started[e.Token] != 1 || ended[e.Token] != 1) {
-			m.t.Errorf("the body of %s, run %s, began %d times and ended %d times (I5)", e.Token, e.Run, started[e.Token], ended[e.Token])
+			m.t.Errorf("the body of %s, run %s, began %d times and ended %d times (I5): it %s", e.Token, e.Run, started[e.Token], ended[e.Token],
+				m.story(up[0], e.Run))
 		}
 	}
 	for token, n := range started {
@@ -84,6 +85,16 @@ func (m *mesh) verify(exactly bool) {
 		events = append(events, m.finals(n, first)...)
 	}
 	m.check(events)
+}
+
+// story tells what became of a run, for people.
+func (m *mesh) story(n *node, run string) string {
+	_, root := m.document(n, run).Steps[run+":1"].Latest()
+	where := "no node"
+	if root.Node != nil {
+		where = *root.Node
+	}
+	return fmt.Sprintf("was given to %s and ended with %v", where, outcome(root.Result))
 }
 
 // finals is what a node says of all executions in the end.
