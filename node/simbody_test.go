@@ -121,6 +121,11 @@ func (b *simBody) main() {
 		_ = json.Unmarshal(b.job.Arguments[0].Value, &arg)
 	}
 	value, err := b.runner.node.c.programs[b.job.Target](b, arg)
+	word := value
+	if err != nil {
+		word = "!" + err.Error()
+	}
+	b.runner.node.c.effects.last(b.effect, word)
 	b.say(func() {
 		b.mu.Lock()
 		b.final = true

@@ -30,7 +30,9 @@ type simCluster struct {
 	effects  *effects
 	programs map[string]program
 	slots    int
-	size     int  // nodes
+	size     int   // nodes
+	fence    int64 // and abandon: milliseconds, 0 = the defaults
+	abandon  int64
 	encoded  bool // streams go through the encoding of frames
 	wg       sync.WaitGroup
 
@@ -187,6 +189,7 @@ func (c *simCluster) start(disk *simDisk, i int) *simNode {
 	if err := n.host.Start(); err != nil {
 		c.t.Fatal(err)
 	}
+	unpipelined(n.host)
 	n.mux.Start()
 	n.sim = newSimHost(n)
 	n.coord = &coordinator{host: n.sim, store: n.store, log: log.Named("leader"), clock: c.clock, self: n.id, settle: c.settle}
@@ -217,7 +220,12 @@ func simLogger(name string) hclog.Logger {
 }
 
 func (c *simCluster) settle() []scheduler.Request {
-	return []scheduler.Request{&scheduler.CreateWorkspace{Project: "p", Name: "w", Ensure: true}}
+	out := []scheduler.Request{&scheduler.CreateWorkspace{Project: "p", Name: "w", Ensure: true}}
+	if c.fence > 0 {
+		out = append(out, &scheduler.PutSetting{Name: state.SettingFence, Value: c.fence, Seed: true},
+			&scheduler.PutSetting{Name: state.SettingAbandon, Value: c.abandon, Seed: true})
+	}
+	return out
 }
 
 func (c *simCluster) targets() (out []state.DeclaredTarget) {

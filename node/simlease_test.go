@@ -217,4 +217,3 @@ func TestSimLeaseRenewedAsItEnds(t *testing.T) {
 		}
 	})
 }
-

@@ -14,6 +14,7 @@ type effect struct {
 	execution, node string
 	start, end      time.Duration // end 0 = still alive
 	killed          bool
+	said            string // its last word: a value, or "!" and an error
 }
 
 // effects are the bodies of a cluster in the order of their starts.
@@ -40,6 +41,13 @@ func (l *effects) finish(e *effect, at time.Duration, killed bool) {
 	if e.end == 0 {
 		e.end, e.killed = at, killed
 	}
+}
+
+// last notes what a body said before its end.
+func (l *effects) last(e *effect, word string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.said = word
 }
 
 func (l *effects) list() []effect {
@@ -171,4 +179,3 @@ func (r *simRunner) die() {
 	r.mu.Unlock()
 	r.fence()
 }
-
