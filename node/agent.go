@@ -132,10 +132,20 @@ func (a *agent) Declare(targets []state.DeclaredTarget) {
 // Drain stops new assignments and waits until nothing runs or ctx ends; then what still runs is killed and the session
 // is given back.
 func (a *agent) Drain(ctx context.Context) {
+	told := make(chan struct{})
 	a.mu.Lock()
 	a.draining = true
-	a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: a.targets, Draining: true}, nil)
+	a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: a.targets, Draining: true}, func(scheduler.Reply) { close(told) })
+	connected := a.stream != nil
 	a.mu.Unlock()
+	if connected { // what was assigned before the leader knew has come by the time of its answer
+		select {
+		case <-told:
+		case <-a.gone:
+		case <-ctx.Done():
+		case <-time.After(3 * time.Second):
+		}
+	}
 	if !a.waitIdle(ctx) {
 		a.Runner.KillAll()
 	}
@@ -146,7 +156,7 @@ func (a *agent) Drain(ctx context.Context) {
 	a.mu.Lock()
 	a.askLocked(&scheduler.LoseSession{Session: a.session, Reason: "node " + a.Open.NodeName + " was stopped"},
 		func(scheduler.Reply) { close(left) })
-	connected := a.stream != nil
+	connected = a.stream != nil
 	a.mu.Unlock()
 	if connected {
 		select {
