@@ -92,14 +92,21 @@ func TestRollingRestart(t *testing.T) {
 				stop()
 				count.Add(1)
 				select {
-				case <-time.After(30 * time.Millisecond):
+				case <-time.After(100 * time.Millisecond):
 				case <-ctx.Done():
 				}
 			}
 		})
 	}
-	for range 3 {
+	for round := range 3 {
 		for _, n := range m.nodes {
+			for k := range 8 { // what is decided just when the node begins to stop
+				wg.Go(func() {
+					if _, err := m.trigger(t.Context(), m.others(n), "single", fmt.Sprintf("b%d.%s.%d", round, n.name, k), ""); err != nil {
+						t.Error(err)
+					}
+				})
+			}
 			n.stopped()
 			n.start()
 			m.ready()
@@ -108,6 +115,6 @@ func TestRollingRestart(t *testing.T) {
 	cancel()
 	wg.Wait()
 	m.settle(patience)
-	t.Logf("%d submissions during 9 restarts", count.Load())
+	t.Logf("%d submissions during 9 restarts, and 8 with the begin of each", count.Load())
 	m.verify(true)
 }
