@@ -103,12 +103,22 @@ func OpenDir(path string) (*Dir, error) {
 	return d, nil
 }
 
+// lockPatience is how long a start waits for the lock: a process that was killed just now, and had much memory, gives it
+// back only when the kernel is done with it.
+const lockPatience = 2 * time.Second
+
 func lockDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the data directory %s: %w", path, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("the data directory %s is in use by another process; stop that one or choose another --data-dir", path)
