@@ -54,9 +54,7 @@ func TestSimSlowAgentIsCut(t *testing.T) {
 		n, l := c.node(child.node), c.led()
 		n.freeze()
 		hub, session := l.coord.leader().hub, n.agent.session
-		hub.mu.Lock()
-		s := hub.links[session].stream
-		hub.mu.Unlock()
+		s := hub.stream(session)
 		for i := range 2*maxQueuedFrames + 2 {
 			s.send(&Frame{Outcome: &Outcome{Execution: fmt.Sprintf("Rnone:%d:1", i+1)}})
 			if i == 10 {
@@ -144,25 +142,65 @@ func TestSimAnsweredWaitsHoldNoSlot(t *testing.T) {
 	})
 }
 
-// Targets that are declared while the first hello is on its way reach the leader.
-func TestSimDeclareDuringHello(t *testing.T) {
-	inCluster(t, 1, 2, simPrograms, func(t *testing.T, c *simCluster) {
-		n := c.nodes[0]
-		n.kill()
-		c.simNet.change(func() { c.simNet.cuts[[2]string{n.name, n.name}] = true })
-		n = c.restart(n)
-		c.eventually("it leads", 20*time.Second, func() bool { return n.coord.leader() != nil })
-		time.Sleep(time.Second)
-		n.agent.Declare([]state.DeclaredTarget{{Module: "m", Name: "new", Type: state.TypeTask}})
+// What the leader says of an execution that the agent knows starts nothing, at whatever time it comes (A4).
+func TestSimKnownExecutionsAreNotStartedAgain(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		id := c.trigger("work", "1s")
+		c.eventually("it runs", time.Second, func() bool { return len(c.effects.of(id.String())) == 1 })
+		l, n := c.led(), c.node(c.effects.of(id.String())[0].node)
+		again := func() {
+			view := l.store.View()
+			l.coord.leader().hub.stream(n.agent.session).send(assignFrame(view, view.Execution(id)))
+			time.Sleep(100 * time.Millisecond)
+		}
+		again()
+		c.value(id, 5*time.Second, `"1s"`)
+		time.Sleep(100 * time.Millisecond)
+		again()
+		if got := len(c.effects.of(id.String())); got != 1 {
+			t.Errorf("%d bodies", got)
+		}
+	})
+}
+
+// stream of a session.
+func (h *hub) stream(session string) stream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.links[session].stream
+}
+
+// A cancellation that an agent could not be told of reaches it when it is back (I9, A3).
+func TestSimCancelReachesAgentsThatWereAway(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		root, child := c.spread("1m")
+		n, l := c.node(child.node), c.led()
+		ways := [][2]string{{l.name, n.name}, {n.name, l.name}}
+		c.simNet.change(func() { c.simNet.cuts[ways[0]], c.simNet.cuts[ways[1]] = true, true })
+		c.cutStreams(n)
+		w := l.store.View().WorkspaceByName("p", "w").ID
+		if _, err := l.coord.do(t.Context(), &scheduler.Cancel{Workspace: w, Execution: root.String()}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
 		c.simNet.change(func() { clear(c.simNet.cuts) })
-		c.eventually("the leader knows the new target", 2*time.Second, func() bool {
-			for s := range n.store.View().Sessions() {
-				if len(s.Targets) == 1 && s.Targets[0].Name == "new" && s.State == state.SessionOpen {
-					return true
-				}
+		c.eventually("the body is dead", 2*time.Second, func() bool { return c.effects.of(child.execution)[0].killed })
+	})
+}
+
+// A stream on which nothing arrives any more, without an end: the agent opens another one before its lease is over (A5).
+func TestSimHungStreamIsLeft(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		root, child := c.spread("30s")
+		n := c.node(child.node)
+		c.mu.Lock()
+		for p := range c.pipes {
+			if p.ends[0].node == n {
+				c.simNet.change(func() { p.hung = true })
 			}
-			return false
-		})
+		}
+		c.mu.Unlock()
+		c.value(root, time.Minute, `"30s"`)
 	})
 }
 

@@ -217,3 +217,44 @@ func TestSimLeaseRenewedAsItEnds(t *testing.T) {
 		}
 	})
 }
+
+// The lease counts from the moment at which the answered renewal was sent, however late the answer is read (A5).
+func TestSimLeaseCountsFromTheSending(t *testing.T) {
+	for _, offset := range []time.Duration{0, 300 * time.Millisecond, 600 * time.Millisecond} {
+		t.Run(offset.String(), func(t *testing.T) {
+			inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
+				_, child := c.spread("1m")
+				n := c.node(child.node)
+				c.simNet.change(func() { c.simNet.latency = 300 * time.Millisecond })
+				time.Sleep(2*time.Second + offset)
+				n.freeze()
+				time.Sleep(6 * time.Second)
+				c.isolate(n, true)
+				n.thaw()
+				c.isolateRaft(n, true)
+				id, _ := state.ParseExecutionID(child.execution)
+				c.await(id, simAbandon)
+				if end, at := c.effects.of(child.execution)[0].end, c.completed(child.execution); end == 0 || end > at {
+					t.Errorf("the body ended at %v, it was abandoned at %v", end, at)
+				}
+				c.isolate(n, false)
+			})
+		})
+	}
+}
+
+// An agent whose guard does nothing fences itself (A5).
+func TestSimAgentFencesWithoutItsGuard(t *testing.T) {
+	inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		_, child := c.spread("1m")
+		n := c.node(child.node)
+		n.runner.disarm()
+		c.isolate(n, true)
+		id, _ := state.ParseExecutionID(child.execution)
+		c.await(id, simAbandon+5*time.Second)
+		if end, at := c.effects.of(child.execution)[0].end, c.completed(child.execution); end == 0 || end > at {
+			t.Errorf("the body ended at %v, it was abandoned at %v", end, at)
+		}
+		c.isolate(n, false)
+	})
+}

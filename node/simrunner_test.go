@@ -79,6 +79,7 @@ type simRunner struct {
 	bodies map[string]*simBody
 	fenced bool // Run refuses until Revive
 	over   bool // the node's process has ended
+	deaf   bool // the guard is gone
 	until  time.Duration
 	timer  *time.Timer
 }
@@ -138,7 +139,7 @@ func (r *simRunner) fence() {
 func (r *simRunner) AliveUntil(nanos int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.fenced || r.over {
+	if r.fenced || r.over || r.deaf {
 		return
 	}
 	r.until = time.Duration(nanos)
@@ -146,6 +147,16 @@ func (r *simRunner) AliveUntil(nanos int64) {
 		r.timer.Stop()
 	}
 	r.timer = time.AfterFunc(r.until-r.node.c.clock(), r.guard)
+}
+
+// disarm takes the guard away.
+func (r *simRunner) disarm() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deaf = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
 }
 
 // guard is the end of the lease as the guard process sees it.

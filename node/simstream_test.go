@@ -45,9 +45,21 @@ func (n *simNet) until(done <-chan struct{}, ok func() bool) bool {
 	}
 }
 
-// open tells whether frames from one node reach another now.
-func (n *simNet) open(from, to string) bool {
-	return !n.cuts[[2]string{from, to}] && !n.frozen[from] && !n.frozen[to]
+// socketFrames is what a socket takes for a process that does not read, about.
+const socketFrames = 64
+
+// open tells whether frames from one end reach the other now.
+func (n *simNet) open(from, to *simEnd) bool {
+	if from.pipe.hung || n.cuts[[2]string{from.node.name, to.node.name}] || n.frozen[from.node.name] {
+		return false
+	}
+	return !n.frozen[to.node.name] || to.in.waiting() < socketFrames
+}
+
+func (q *frameQueue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.frames)
 }
 
 // thawed blocks while a node is frozen.
@@ -60,6 +72,7 @@ type simPipe struct {
 	net     *simNet
 	ends    [2]*simEnd // agent, leader
 	encoded bool       // frames travel in their encoding
+	hung    bool       // nothing arrives any more, ever; guarded by net.mu
 	dead    chan struct{}
 	once    sync.Once
 	wg      sync.WaitGroup
@@ -91,7 +104,7 @@ func (p *simPipe) pump(from, to *simEnd) {
 		if err == nil {
 			time.Sleep(p.net.latency)
 		}
-		if !p.net.until(p.dead, func() bool { return p.net.open(from.node.name, to.node.name) }) {
+		if !p.net.until(p.dead, func() bool { return p.net.open(from, to) }) {
 			return
 		}
 		if err != nil {
