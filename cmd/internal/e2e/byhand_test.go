@@ -55,7 +55,12 @@ func TestByHand(t *testing.T) {
 	n.said(`(?m)^`+run+` +example1\.repo/my_workflow .* completed +2$`, "runs", "list")
 	n.said(`^$`, "runs", "inspect", run)
 	n.said(`(?m) STDOUT  ?Hello, Joe!$`, "logs", run)
-	n.said(`(?m)^n1 \* +127\.0\.0\.1:\d+ +leader +alive +\S+ +0/\d+ +example1\.repo, flows$`, "nodes")
+	await(t, patience, func() string { // a slot is given back when the process is gone
+		if o := n.cli("nodes"); !regexp.MustCompile(`(?m)^n1 \* +127\.0\.0\.1:\d+ +leader +alive +\S+ +0/\d+ +example1\.repo, flows$`).MatchString(o.stdout) {
+			return "coflux nodes: " + o.String()
+		}
+		return ""
+	})
 	n.said(`(?m)^example1\.repo\n  my_workflow\(name\)$`, "manifests", "inspect")
 
 	doc := document[struct {
