@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ func inCluster(t *testing.T, n, slots int, programs map[string]program, test fun
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newSimCluster(t, slots)
-				c.encoded, c.programs = encoded, programs
+				c.encoded, c.programs = encoded, pinned(programs, n)
 				defer c.stop()
 				c.grow(n)
 				test(t, c)
@@ -30,6 +31,19 @@ func inCluster(t *testing.T, n, slots int, programs map[string]program, test fun
 			})
 		})
 	}
+}
+
+// pinned adds, for each node, programs that it alone offers.
+func pinned(programs map[string]program, n int) map[string]program {
+	out := maps.Clone(programs)
+	for i := range n {
+		out[fmt.Sprint("work@n", i)] = work
+		out[fmt.Sprint("flow@n", i)] = func(b *simBody, arg string) (string, error) {
+			node, each, _ := strings.Cut(arg, " ")
+			return b.call("work@"+node, each)
+		}
+	}
+	return out
 }
 
 // onceEach checks that no execution had more than one body (A4, I5).

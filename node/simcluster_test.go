@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -204,7 +205,7 @@ func (c *simCluster) start(disk *simDisk, i int) *simNode {
 		Open:   scheduler.OpenSession{Project: "p", Workspace: "w", Node: n.id, NodeName: n.name, Boot: boot, Slots: c.slots},
 		Runner: n.runner, Log: nil, Logger: log.Named("agent"), Clock: c.clock, Dial: n.dial,
 	})
-	n.agent.Declare(c.targets())
+	n.agent.Declare(c.targets(n.name))
 	c.mu.Lock()
 	n.up, c.nodes[i] = true, n
 	c.mu.Unlock()
@@ -228,8 +229,12 @@ func (c *simCluster) settle() []scheduler.Request {
 	return out
 }
 
-func (c *simCluster) targets() (out []state.DeclaredTarget) {
+// targets that a node offers: a program whose name ends with the name of a node is that node's alone.
+func (c *simCluster) targets(node string) (out []state.DeclaredTarget) {
 	for name := range c.programs {
+		if _, at, pinned := strings.Cut(name, "@"); pinned && at != node {
+			continue
+		}
 		out = append(out, state.DeclaredTarget{Module: "m", Name: name, Type: state.TypeTask},
 			state.DeclaredTarget{Module: "m", Name: name, Type: state.TypeWorkflow})
 	}

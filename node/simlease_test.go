@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,19 +15,14 @@ const (
 	simAbandon = defaultAbandon * time.Millisecond
 )
 
-// spread starts flows until the child of one runs on another node than its parent and neither is the leader's.
+// spread starts a run whose child works on another node than its parent and neither is the leader's.
 func (c *simCluster) spread(each string) (root state.ExecutionID, child effect) {
 	c.t.Helper()
-	for range 50 {
-		root = c.trigger("flow", each)
-		c.eventually("the child runs", 5*time.Second, func() bool { return len(c.effects.of(root.Run+":2:1")) == 1 })
-		l, parent := c.led(), c.effects.of(root.String())[0]
-		if child = c.effects.of(root.Run + ":2:1")[0]; child.node != parent.node && child.node != l.name && parent.node != l.name {
-			return root, child
-		}
-	}
-	c.t.Fatal("no child in fifty runs was placed beside its parent")
-	return root, child
+	l := c.led()
+	others := slices.DeleteFunc(c.all(), func(n *simNode) bool { return n == l })
+	root = c.trigger("flow@"+others[0].name, others[1].name+" "+each)
+	c.eventually("the child runs", 5*time.Second, func() bool { return len(c.effects.of(root.Run+":2:1")) == 1 })
+	return root, c.effects.of(root.Run + ":2:1")[0]
 }
 
 func (c *simCluster) node(name string) *simNode {
@@ -47,7 +43,7 @@ func (c *simCluster) completed(id string) time.Duration {
 
 // A node dies for good: what ran on it is abandoned within T_abandon + 5 s and not before its lease is over (A5, I7).
 func TestSimNodeDies(t *testing.T) {
-	inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
 		root, child := c.spread("1m")
 		died := c.clock()
 		c.node(child.node).kill()
@@ -65,7 +61,7 @@ func TestSimNodeDies(t *testing.T) {
 func TestSimFrozenAgent(t *testing.T) {
 	for name, length := range map[string]string{"the body outlives the lease": "1m", "the result waits": "3s"} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
+			inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
 				root, child := c.spread(length)
 				n := c.node(child.node)
 				frozen := c.clock()
@@ -222,7 +218,7 @@ func TestSimLeaseRenewedAsItEnds(t *testing.T) {
 func TestSimLeaseCountsFromTheSending(t *testing.T) {
 	for _, offset := range []time.Duration{0, 300 * time.Millisecond, 600 * time.Millisecond} {
 		t.Run(offset.String(), func(t *testing.T) {
-			inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
+			inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
 				_, child := c.spread("1m")
 				n := c.node(child.node)
 				c.simNet.change(func() { c.simNet.latency = 300 * time.Millisecond })
@@ -245,7 +241,7 @@ func TestSimLeaseCountsFromTheSending(t *testing.T) {
 
 // An agent whose guard does nothing fences itself (A5).
 func TestSimAgentFencesWithoutItsGuard(t *testing.T) {
-	inCluster(t, 5, 2, simPrograms, func(t *testing.T, c *simCluster) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
 		_, child := c.spread("1m")
 		n := c.node(child.node)
 		n.runner.disarm()
