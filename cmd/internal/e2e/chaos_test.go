@@ -189,13 +189,17 @@ func (c *chaos) submit(name, token string, r *rand.Rand) {
 	nodes := append(append([]*node{}, c.m.nodes[first:]...), c.m.nodes[:first]...)
 	var run string
 	var err error
+	key := "" // some keys are used by several clients
+	if r.IntN(4) == 0 {
+		key = "key" + strconv.Itoa(r.IntN(60))
+	}
 	switch r.IntN(3) {
 	case 0:
-		run, err = c.m.trigger(ctx, nodes, "nap", token, float64(r.IntN(4000))/1000)
+		run, err = c.m.triggerWith(ctx, nodes, key, "nap", token, float64(r.IntN(4000))/1000)
 	case 1:
-		run, err = c.m.trigger(ctx, nodes, "parent", token, "")
+		run, err = c.m.triggerWith(ctx, nodes, key, "parent", token, "")
 	default:
-		run, err = c.m.trigger(ctx, nodes, "single", token, "")
+		run, err = c.m.triggerWith(ctx, nodes, key, "single", token, "")
 	}
 	if err == nil {
 		c.runs.Lock()

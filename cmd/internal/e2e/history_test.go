@@ -99,8 +99,13 @@ func (m *mesh) try(ctx context.Context, n *node, target, token string, more ...a
 // trigger submits a run like a client that knows several nodes: what one does not answer it asks of the next, with the
 // same request id.
 func (m *mesh) trigger(ctx context.Context, nodes []*node, target, token string, more ...any) (run string, err error) {
-	end := m.hist.invoke(checker.Event{Op: "submit", Client: token, Node: nodes[0].name, Token: token})
-	q := client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target, RequestID: ulid.Make().String(),
+	return m.triggerWith(ctx, nodes, "", target, token, more...)
+}
+
+// triggerWith is trigger with an idempotency key.
+func (m *mesh) triggerWith(ctx context.Context, nodes []*node, key, target, token string, more ...any) (run string, err error) {
+	end := m.hist.invoke(checker.Event{Op: "submit", Client: token, Node: nodes[0].name, Token: token, Key: key})
+	q := client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target, RequestID: ulid.Make().String(), IdempotencyKey: key,
 		Arguments: arguments(append([]any{token}, more...)...)}
 	for i := 0; ; i++ {
 		short, stop := context.WithTimeout(ctx, 2*time.Second)

@@ -47,6 +47,22 @@ func (m *mesh) abandoned(n *node, run string, timeout time.Duration) {
 	}
 }
 
+// sessions are the ids of the sessions that are connected.
+func (m *mesh) sessions(n *node) map[string]bool {
+	m.t.Helper()
+	doc, err := n.client.Sessions(m.t.Context(), m.workspace)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for id, s := range doc.Value {
+		if s.Connected {
+			ids[id] = true
+		}
+	}
+	return ids
+}
+
 // TestExecutingNodeDies kills the node that executes: its guard says so, and the execution is abandoned at once.
 func TestExecutingNodeDies(t *testing.T) {
 	t.Parallel()
@@ -143,6 +159,7 @@ func TestExecutingNodeHangs(t *testing.T) {
 	m := startMesh(t, 3)
 	run, body, on := m.runOnFollower("h")
 	leader := m.leader()
+	before := m.sessions(leader)
 	began := time.Now()
 	on.signal(t, syscall.SIGSTOP)
 	outlived := make(chan bool, 1) // whether the body was alive when it was given up
@@ -169,9 +186,55 @@ func TestExecutingNodeHangs(t *testing.T) {
 	}
 	on.signal(t, syscall.SIGCONT)
 	m.ready()
+	fresh := 0
+	for id := range m.sessions(leader) {
+		if !before[id] {
+			fresh++
+		}
+	}
+	if fresh != 1 {
+		t.Errorf("%d sessions are new after the node went on, want 1", fresh)
+	}
 	m.abandoned(on, run, patience) // a late result did not count
 	again := m.submit(on, "single", "again", "")
 	m.value(on, again)
 	m.settle(patience)
 	m.verify(false)
+}
+
+// TestGuardDies kills the guard of a node that executes: its bodies die with it, and the node goes on with a new one.
+func TestGuardDies(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	m := startMesh(t, 3)
+	run, body, on := m.runOnFollower("u")
+	old := guards(on.id)
+	if len(old) != 1 {
+		t.Fatalf("%s has the guards %v", on.name, old)
+	}
+	began := time.Now()
+	if err := syscall.Kill(old[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, 2*time.Second, func() string {
+		if alive(body.PID) {
+			return "the body outlives its guard"
+		}
+		return ""
+	})
+	m.abandoned(m.leader(), run, abandonAfter+late)
+	t.Logf("abandoned %s after kill -9 of the guard", time.Since(began).Round(time.Millisecond))
+	for i := range 50 {
+		token := "v" + strconv.Itoa(i)
+		m.value(on, m.submit(on, "single", token, ""))
+		if m.where(m.begun(token)) == on {
+			if now := guards(on.id); len(now) != 1 || now[0] == old[0] {
+				t.Errorf("%s has the guards %v", on.name, now)
+			}
+			m.settle(patience)
+			m.verify(false)
+			return
+		}
+	}
+	t.Errorf("%s gets no work any more", on.name)
 }
