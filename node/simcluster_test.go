@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +35,8 @@ type simCluster struct {
 	size     int   // nodes
 	fence    int64 // and abandon: milliseconds, 0 = the defaults
 	abandon  int64
-	encoded  bool // streams go through the encoding of frames
+	loyal    atomic.Bool // agents leave no leader because another one is known
+	encoded  bool        // streams go through the encoding of frames
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex // guards the rest
@@ -284,7 +286,11 @@ func (n *simNode) dial(ctx context.Context) (stream, error) {
 		c.mu.Unlock()
 	})
 	if to != n {
-		stop := watchLeader(n.sim, id, p.ends[0].cut) // as dialLeader does
+		stop := watchLeader(n.sim, id, func() { // as dialLeader does
+			if !c.loyal.Load() {
+				p.ends[0].cut()
+			}
+		})
 		c.wg.Go(func() { <-p.ends[0].done(); stop() })
 	}
 	return p.ends[0], nil

@@ -170,6 +170,7 @@ func TestSimDeposedLeaderExtendsNoLease(t *testing.T) {
 				c.simNet.change(func() { c.simNet.cuts[[2]string{a.name, b.name}] = true })
 			}
 		}
+		c.loyal.Store(true)
 		l.freeze()
 		time.Sleep(2500 * time.Millisecond)
 		if next := c.leader(); next == nil || next == l {

@@ -9,35 +9,36 @@ import (
 	"testing"
 )
 
-// simMutations are faults that the meshes in virtual time have to notice: each replaces a text that occurs once in its file.
-var simMutations = []struct{ name, file, old, new string }{
-	{"renewals are answered without a majority", "serve.go", "if l.confirmLease(ctx) == nil {", "if true {"},
-	{"a new leader counts leases from nowhere", "hub.go", "return h.started", "return 0"},
-	{"leases run out early at the leader", "leases.go", "l.clock()-l.hub.renewedAt(s.ID) < abandon", "l.clock()-l.hub.renewedAt(s.ID) < abandon/2"},
-	{"leases run out late at the agent", "agent_lease.go", "until := sent + fence;", "until := sent + 2*fence;"},
-	{"leases count from the answer", "agent_lease.go", "a.confirmLocked(at, a.lease.fence)", "a.confirmLocked(at-at+a.Clock(), a.lease.fence)"},
-	{"the guard is not told of the lease", "agent_lease.go", "		a.lease.fenceAt = until\n		a.Runner.AliveUntil(int64(until))", "		a.lease.fenceAt = until"},
-	{"the agent does not fence itself", "agent_lease.go", "over := a.lease.fenceAt > 0", "over := false && a.lease.fenceAt > 0"},
-	{"a fenced runner is not brought back", "agent_lease.go", "	default:\n		a.reviveLocked()", "	default:"},
-	{"nothing is revived after a fence", "agent_lease.go", "		a.lease.expired = false\n		a.reviveLocked()", "		a.lease.expired = false"},
-	{"a lost session waits for its dead", "agent_lease.go", "		a.forgetLocked(e)\n", ""},
-	{"a hung stream is kept", "agent_lease.go", "silent = silent || now-at >= limit", "_ = at"},
-	{"earlier terms are taken", "agent.go", "if w.Term < a.term {", "if false {"},
-	{"requests are forgotten with the stream", "agent.go", "for _, id := range slices.Sorted(maps.Keys(a.asks)) {", "for _, id := range []uint64{} {"},
-	{"waits are forgotten with the stream", "agent.go", "		e.selectAgainLocked()\n", "		_ = e\n"},
-	{"what is declared during hello is lost", "agent.go", "if !wasFresh || a.changed {", "if !wasFresh {"},
-	{"finished executions are forgotten", "execution.go", " || a.known.has(w.Execution)", ""},
-	{"running executions are forgotten", "execution.go", "a.executions[w.Execution] != nil || ", ""},
-	{"work is placed on agents that are not there", "hub.go", "	return soft\n}", "	for s := range h.l.store.View().Sessions() {\n		if _, ok := soft.Sessions[s.ID]; !ok {\n			soft.Sessions[s.ID] = scheduler.SoftSession{Serves: servesOf(s)}\n		}\n	}\n	return soft\n}"},
-	{"what did not arrive is not sent again", "hub.go", "if !known[name] {", "if false {"},
-	{"what is held in vain lives on", "hub.go", "		s.send(&Frame{Abort: &Abort{Execution: name}})\n", ""},
-	{"processes that may be alive are not counted", "hub.go", "return k != nil && k.held[execution] != nil", "return false"},
-	{"blocked callers keep their slots", "hub.go", "			e.blocked = true\n			k.running--", "			e.blocked = false"},
-	{"answered waits wake later ones", "hub.go", "	h.unwaitLocked(w, e)\n	if e.blocked {", "	if e.blocked {"},
-	{"free slots go unnoticed", "leader.go", "	l.kicked = true\n", ""},
-	{"a refused proposal ends the lead", "leader.go", "			if !l.resume() {\n				return\n			}", "			<-l.ctx.Done()\n			return"},
-	{"a first question without an answer ends the lead", "coordinator.go", "			if !pause(ctx, againAfter) {\n				return\n			}", "			return"},
-	{"a full stream is kept", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
+// simMutations are faults that the meshes in virtual time have to notice, by the tests that are named: each
+// replaces a text that occurs once in its file.
+var simMutations = []struct{ name, by, file, old, new string }{
+	{"renewals are answered without a majority", "SimDeposedLeaderExtendsNoLease", "serve.go", "if l.confirmLease(ctx) == nil {", "if true {"},
+	{"a new leader counts leases from nowhere", "SimNemesis|SimFrozenLeader", "hub.go", "return h.started", "return 0"},
+	{"leases run out early at the leader", "SimFrozenAgent", "leases.go", "l.clock()-l.hub.renewedAt(s.ID) < abandon", "l.clock()-l.hub.renewedAt(s.ID) < abandon/2"},
+	{"leases run out late at the agent", "SimFrozenAgent", "agent_lease.go", "until := sent + fence;", "until := sent + 2*fence;"},
+	{"leases count from the answer", "SimLeaseCountsFromTheSending", "agent_lease.go", "a.confirmLocked(at, a.lease.fence)", "a.confirmLocked(at-at+a.Clock(), a.lease.fence)"},
+	{"the guard is not told of the lease", "SimFrozenAgent", "agent_lease.go", "		a.lease.fenceAt = until\n		a.Runner.AliveUntil(int64(until))", "		a.lease.fenceAt = until"},
+	{"the agent does not fence itself", "SimAgentFences", "agent_lease.go", "over := a.lease.fenceAt > 0", "over := false && a.lease.fenceAt > 0"},
+	{"a fenced runner is not brought back", "SimLeaseRenewed", "agent_lease.go", "	default:\n		a.reviveLocked()", "	default:"},
+	{"nothing is revived after a fence", "SimLeaseRenewed", "agent_lease.go", "		a.lease.expired = false\n		a.reviveLocked()", "		a.lease.expired = false"},
+	{"a lost session waits for its dead", "SimFrozenAgent", "agent_lease.go", "		a.forgetLocked(e)\n", ""},
+	{"a hung stream is kept", "SimHungStream", "agent_lease.go", "silent = silent || now-at >= limit", "_ = at"},
+	{"earlier terms are taken", "AgentRefuses", "agent.go", "if w.Term < a.term {", "if false {"},
+	{"requests are forgotten with the stream", "SimNothingIsLost", "agent.go", "for _, id := range slices.Sorted(maps.Keys(a.asks)) {", "for _, id := range []uint64{} {"},
+	{"waits are forgotten with the stream", "SimNothingIsLost", "agent.go", "		e.selectAgainLocked()\n", "		_ = e\n"},
+	{"what is declared during hello is lost", "AgentDeclares", "agent.go", "if !wasFresh || a.changed {", "if !wasFresh {"},
+	{"finished executions are forgotten", "SimKnown", "execution.go", " || a.known.has(w.Execution)", ""},
+	{"running executions are forgotten", "SimKnown", "execution.go", "a.executions[w.Execution] != nil || ", ""},
+	{"work is placed on agents that are not there", "SimPlaces", "hub.go", "	return soft\n}", "	for s := range h.l.store.View().Sessions() {\n		if _, ok := soft.Sessions[s.ID]; !ok {\n			soft.Sessions[s.ID] = scheduler.SoftSession{Serves: servesOf(s)}\n		}\n	}\n	return soft\n}"},
+	{"what did not arrive is not sent again", "SimFrozenLeaderHolds|SimNemesis", "hub.go", "if !known[name] {", "if false {"},
+	{"what is held in vain lives on", "SimCancel", "hub.go", "		s.send(&Frame{Abort: &Abort{Execution: name}})\n", ""},
+	{"processes that may be alive are not counted", "SimNemesis", "hub.go", "return k != nil && k.held[execution] != nil", "return false"},
+	{"blocked callers keep their slots", "SimFifty", "hub.go", "			e.blocked = true\n			k.running--", "			e.blocked = false"},
+	{"answered waits wake later ones", "SimAnswered", "hub.go", "	h.unwaitLocked(w, e)\n	if e.blocked {", "	if e.blocked {"},
+	{"free slots go unnoticed", "SimFifty|SimMain", "leader.go", "	l.kicked = true\n", ""},
+	{"a refused proposal ends the lead", "SimLeaderOutlives", "leader.go", "			if !l.resume() {\n				return\n			}", "			<-l.ctx.Done()\n			return"},
+	{"a first question without an answer ends the lead", "SimLeaderOutlives", "coordinator.go", "			if !pause(ctx, againAfter) {\n				return\n			}", "			return"},
+	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
 }
 
 // TestSimNoticesMutations shows that the virtual meshes can fail. It builds the package once for each mutation.
@@ -46,7 +47,7 @@ func TestSimNoticesMutations(t *testing.T) {
 		t.Skip("takes minutes: set COFLUX_SLOW=1")
 	}
 	dir := t.TempDir()
-	if out, err := runMutated(t, dir, "", ""); err != nil {
+	if out, err := runMutated(t, dir, "Sim|Agent", "", ""); err != nil {
 		t.Fatalf("without a mutation: %v\n%s", err, out)
 	}
 	for _, m := range simMutations {
@@ -58,7 +59,7 @@ func TestSimNoticesMutations(t *testing.T) {
 			if n := strings.Count(string(original), m.old); n != 1 {
 				t.Fatalf("%q occurs %d times in %s: name a text that occurs once", m.old, n, m.file)
 			}
-			out, err := runMutated(t, dir, m.file, strings.Replace(string(original), m.old, m.new, 1))
+			out, err := runMutated(t, dir, m.by, m.file, strings.Replace(string(original), m.old, m.new, 1))
 			if err == nil {
 				t.Fatal("nothing noticed")
 			}
@@ -75,7 +76,7 @@ func TestSimNoticesMutations(t *testing.T) {
 }
 
 // runMutated runs the virtual meshes with another text in the place of one file.
-func runMutated(t *testing.T, dir, file, text string) (string, error) {
+func runMutated(t *testing.T, dir, tests, file, text string) (string, error) {
 	t.Helper()
 	replace := map[string]string{}
 	if file != "" {
@@ -97,7 +98,7 @@ func runMutated(t *testing.T, dir, file, text string) (string, error) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", list, "-vet=off", "-count=1", "-failfast", "-timeout", "2m",
-		"-run", "^Test(Sim|Agent)", "-skip", "Mutations", ".")
+		"-run", "^Test("+tests+")", "-skip", "Mutations", ".")
 	cmd.Env = append(os.Environ(), "COFLUX_SLOW=", "COFLUX_SIM_SEED=", "COFLUX_SIM_SEEDS=60")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
