@@ -2,15 +2,21 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
 )
 
-// browser finds a Chromium; COFLUX_BROWSER names one that must be there.
-func browser(t *testing.T) string {
+// chromium finds the browser; COFLUX_BROWSER names one that must be there.
+func chromium(t *testing.T) string {
 	t.Helper()
 	if named := os.Getenv("COFLUX_BROWSER"); named != "" {
 		return named
@@ -22,38 +28,129 @@ func browser(t *testing.T) string {
 	return path
 }
 
-// shown gives the text of a page as a browser has built it a moment after loading.
-func shown(t *testing.T, chromium, url string) string {
+// tab is a page in a headless browser, driven by the DevTools protocol.
+type tab struct {
+	t    *testing.T
+	conn *websocket.Conn
+	asks int
+}
+
+func openTab(t *testing.T, url string) *tab {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(),
-		"--virtual-time-budget=10000", "--dump-dom", url)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("the browser failed on %s: %v", url, err)
+	dir := t.TempDir()
+	cmd := exec.Command(chromium(t), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
+		"--user-data-dir="+dir, url)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	return string(out)
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	var socket string
+	await(t, patience, func() string {
+		socket = pageSocket(filepath.Join(dir, "DevToolsActivePort"), url)
+		if socket == "" {
+			return "the browser has not opened the page"
+		}
+		return ""
+	})
+	conn, _, err := websocket.Dial(t.Context(), socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadLimit(16 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &tab{t: t, conn: conn}
+}
+
+// pageSocket asks the browser where its page is driven; "" while it is not there yet.
+func pageSocket(portFile, url string) string {
+	content, err := os.ReadFile(portFile)
+	if err != nil {
+		return ""
+	}
+	port, _, _ := strings.Cut(string(content), "\n")
+	resp, err := http.Get("http://127.0.0.1:" + port + "/json/list")
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var pages []struct{ Type, URL, WebSocketDebuggerURL string }
+	if json.NewDecoder(resp.Body).Decode(&pages) != nil {
+		return ""
+	}
+	for _, p := range pages {
+		if p.Type == "page" && strings.HasPrefix(p.URL, url) {
+			return p.WebSocketDebuggerURL
+		}
+	}
+	return ""
+}
+
+// eval runs an expression in the page and gives the text that it yields.
+func (b *tab) eval(expression string) string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	b.asks++
+	ask := map[string]any{"id": b.asks, "method": "Runtime.evaluate", "params": map[string]any{"expression": expression}}
+	if err := wsjson.Write(ctx, b.conn, ask); err != nil {
+		b.t.Fatal(err)
+	}
+	for {
+		var answer struct {
+			ID     int
+			Result struct {
+				Result           struct{ Value any }
+				ExceptionDetails any
+			}
+		}
+		if err := wsjson.Read(ctx, b.conn, &answer); err != nil {
+			b.t.Fatal(err)
+		}
+		if answer.ID != b.asks {
+			continue
+		}
+		if answer.Result.ExceptionDetails != nil {
+			b.t.Fatalf("%s: %v", expression, answer.Result.ExceptionDetails)
+		}
+		return fmt.Sprint(answer.Result.Result.Value)
+	}
+}
+
+// shows waits until the page shows all of the texts; the details of steps are opened for it.
+func (b *tab) shows(texts ...string) {
+	b.t.Helper()
+	await(b.t, patience, func() string {
+		page := b.eval(`document.querySelector("button.step[aria-expanded=false]")?.click(); document.body ? document.body.innerText : ""`)
+		for _, text := range texts {
+			if !strings.Contains(page, text) {
+				return fmt.Sprintf("%q is not shown on\n%s", text, page)
+			}
+		}
+		return ""
+	})
 }
 
 func TestPageInABrowser(t *testing.T) {
 	slow(t)
 	t.Parallel()
-	chromium := browser(t)
+	chromium(t)
 	m := startMesh(t, 1)
 	n := m.nodes[0]
-	run := strings.TrimSpace(n.cli("submit", "flows/hello", `"<b>Joe</b>"`).stdout)
-	for fragment, want := range map[string][]string{
-		"#/runs":       {run, "flows", "completed"},
-		"#/nodes":      {n.name, "leader", "alive"},
-		"#/run/" + run: {"hello", "&lt;b&gt;Joe&lt;/b&gt;"},
-	} {
-		page := shown(t, chromium, "http://"+n.host()+"/"+fragment)
-		for _, w := range want {
-			if !strings.Contains(page, w) {
-				t.Errorf("%s does not show %q:\n%s", fragment, w, page)
-			}
+	run := n.said("^R", "submit", "flows/hello", `"<b>Joe</b>"`)
+	page := openTab(t, "http://"+n.host()+"/")
+	page.shows(run, "flows", "completed")
+	page.eval(`location.hash = "#/nodes"`)
+	page.shows(n.name, "leader", "alive")
+	page.eval(`location.hash = "#/run/` + run + `"`)
+	page.shows("hello", "Hello, <b>Joe</b>!")
+	page.eval(`location.hash = "#/submit/flows/hello"`)
+	await(t, patience, func() string {
+		if page.eval(`document.getElementById("workflow")?.selectedOptions[0]?.text`) != "flows/hello" {
+			return "the form is not there"
 		}
-	}
+		return ""
+	})
+	page.eval(`document.getElementById("argument-0").value = '"Eve"'; document.querySelector("form button").click()`)
+	page.shows("Hello, Eve!")
 }
