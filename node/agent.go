@@ -60,6 +60,7 @@ type agent struct {
 	stream     stream // nil while there is none
 	asked      uint64
 	asks       map[uint64]*ask
+	window     askWindow // of asks, on the present stream
 	executions map[string]*execution
 	runs       map[string]*runCache
 	waiting    map[string]map[*execution]bool // by awaited execution
@@ -211,7 +212,7 @@ func (a *agent) askLocked(r scheduler.Request, done func(scheduler.Reply)) {
 	a.asked++
 	q := &ask{id: a.asked, body: body, done: done}
 	a.asks[q.id] = q
-	a.sendLocked(&Frame{Request: &Ask{ID: q.id, Body: body}})
+	a.sendAsksLocked()
 }
 
 // sendLocked sends a frame if there is a stream; what must not get lost is sent again by welcome. mu is held.
@@ -314,9 +315,7 @@ func (a *agent) welcome(s stream, w *Welcome, sent time.Duration) error {
 		s.send(&Frame{Terminated: &Terminated{Executions: a.endedAway}})
 		a.endedAway = nil
 	}
-	for _, id := range slices.Sorted(maps.Keys(a.asks)) {
-		s.send(&Frame{Request: &Ask{ID: id, Body: a.asks[id].body}})
-	}
+	a.askAgainLocked()
 	if !wasFresh || a.changed {
 		// The targets may have changed while there was no stream, or since hello; declaring them again is harmless.
 		a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: a.targets, Draining: a.draining}, nil)
@@ -353,15 +352,5 @@ func (a *agent) frame(f *Frame) {
 		a.renewed(f.Renewed.Seq)
 	default:
 		a.Logger.Debug("frame of a newer version ignored")
-	}
-}
-
-func (a *agent) answered(n *Answer) {
-	a.mu.Lock()
-	q := a.asks[n.ID]
-	delete(a.asks, n.ID)
-	a.mu.Unlock()
-	if q != nil && q.done != nil {
-		q.done(n.Reply)
 	}
 }

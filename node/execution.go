@@ -76,9 +76,18 @@ func (e *execution) start() {
 		}
 		if err != nil {
 			e.fail(err.Error())
+		} else if e.unwanted() {
+			e.a.Runner.Kill(e.id) // whoever wanted its end met no process yet
 		}
 		return
 	}
+}
+
+// unwanted tells whether nothing that the body could still do counts.
+func (e *execution) unwanted() bool {
+	e.a.mu.Lock()
+	defer e.a.mu.Unlock()
+	return e.aborted || e.void
 }
 
 // admitted tells whether the body may begin now. It waits for a runner that is on its way back from a fence.
@@ -114,6 +123,7 @@ func (a *agent) abort(id string) {
 	running := e != nil && !e.ended
 	if e != nil {
 		e.aborted = true
+		e.cancel() // values on their way to or from it are not wanted
 		a.forgetLocked(e)
 	}
 	a.mu.Unlock()
@@ -143,8 +153,11 @@ func (a *agent) forgetLocked(e *execution) {
 // Result reports how the body ended, after all that it asked for before.
 func (e *execution) Result(r pyexec.Result) {
 	e.a.Trace.at(e.id, "body_result")
+	// The file of a large value goes with the process, and the process may go before the effects come to this one.
+	file := openValue(r.Value)
 	e.effects.do(func() {
-		result, err := e.a.Values.resultToState(e.ctx, r)
+		defer file.Close() // does nothing without a file
+		result, err := e.a.Values.resultToState(e.ctx, r, file)
 		if err != nil {
 			result = state.Result{Type: state.ResultError, Error: &state.Error{Type: pyexec.TypeInternal, Message: "result: " + err.Error()}}
 		}

@@ -22,7 +22,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Group: req.GroupID}
 		for i, v := range req.Arguments {
-			arg, err := e.a.Values.toState(e.ctx, &v)
+			arg, err := e.a.Values.toState(e.ctx, &v, nil)
 			if err != nil {
 				reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("argument %d: %v", i, err)})
 				return

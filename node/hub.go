@@ -21,6 +21,8 @@ type hub struct {
 	links  map[string]*link // by session; the latest stream of each
 	// renewals are the times at which sessions were last heard of; the leader's start for those not in it.
 	renewals map[string]time.Duration
+	// losing are the sessions whose lease has run out and whose loss is being decided: none of them is renewed any more.
+	losing map[string]bool
 	// waiters are, by awaited execution, the waits for it.
 	waiters map[string]map[waiter]bool
 }
@@ -50,7 +52,7 @@ type waiter struct {
 
 func newHub(l *leader) *hub {
 	return &hub{l: l, started: l.clock(), links: map[string]*link{}, renewals: map[string]time.Duration{},
-		waiters: map[string]map[waiter]bool{}}
+		losing: map[string]bool{}, waiters: map[string]map[waiter]bool{}}
 }
 
 // close cuts all streams.
@@ -84,35 +86,63 @@ func (h *hub) holds(session, execution string) bool {
 	return k != nil && k.held[execution] != nil
 }
 
-func (h *hub) renewed(session string, at time.Duration) {
+// renewed notes a renewal that was heard at the given time; false when the session is being given up: then it must not
+// be answered.
+func (h *hub) renewed(session string, at time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.renewals[session] = at
+	if h.losing[session] {
+		return false
+	}
+	if last, ok := h.renewals[session]; !ok || at > last {
+		h.renewals[session] = at
+	}
+	return true
 }
 
-func (h *hub) renewedAt(session string) time.Duration {
+// expired tells whether a session has not been renewed for T_abandon. From then on it is not renewed, until kept.
+func (h *hub) expired(session string, abandon time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if at, ok := h.renewals[session]; ok {
-		return at
+	at, ok := h.renewals[session]
+	if !ok {
+		at = h.started
 	}
-	return h.started
+	if h.losing[session] || h.l.clock()-at < abandon {
+		return false
+	}
+	h.losing[session] = true
+	return true
+}
+
+// kept takes expired back: the session could not be given up.
+func (h *hub) kept(session string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.losing, session)
 }
 
 // attach makes a stream the session's one and reconciles both sides (rules A3, A4): what the agent does not know is sent
-// again, what it holds in vain is aborted. false when the leadership is over.
+// again, what it holds in vain is aborted. false when the leadership is over, or the session, which may have been lost
+// since it was admitted: the loss was told to those attached by then.
 func (h *hub) attach(hello *Hello, s stream, welcome *Welcome) bool {
+	id := hello.Open.Session
+	var old *link
+	defer func() {
+		if old != nil {
+			old.stream.cut() // takes its time, so not under the lock
+		}
+	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	row := h.l.store.View().Session(id)
+	if h.closed || row == nil || row.State == state.SessionLost {
 		return false
 	}
-	id := hello.Open.Session
-	if old := h.links[id]; old != nil {
+	if old = h.links[id]; old != nil {
 		h.dropLocked(old)
-		old.stream.cut()
 	}
-	k := &link{session: id, stream: s, held: map[string]*heldExecution{}, serves: servesOf(h.l.store.View().Session(id))}
+	k := &link{session: id, stream: s, held: map[string]*heldExecution{}, serves: servesOf(row)}
 	s.send(&Frame{Welcome: welcome})
 	known := map[string]bool{}
 	for _, e := range hello.Held {
@@ -301,14 +331,16 @@ func (h *hub) unblock(session string, u *Unblock) {
 	}
 }
 
-// goesOnLocked ends a wait; the execution uses a slot again. mu is held.
+// goesOnLocked ends a wait; after the last one the execution uses a slot again. While another of its threads waits it
+// uses none: nobody can tell whether the first one has more to do, and what the other waits for may need the slot. mu is
+// held.
 func (h *hub) goesOnLocked(k *link, w waiter) {
 	e := k.held[w.execution]
 	if e == nil {
 		return
 	}
 	h.unwaitLocked(w, e)
-	if e.blocked {
+	if e.blocked && len(e.waits) == 0 {
 		e.blocked = false
 		k.running++
 	}

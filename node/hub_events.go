@@ -29,6 +29,7 @@ func (h *hub) tell(events []scheduler.Event) {
 				h.dropLocked(k)
 			}
 			delete(h.renewals, e.Session)
+			delete(h.losing, e.Session)
 		}
 	}
 }

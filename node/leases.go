@@ -30,13 +30,16 @@ func (l *leader) watchLeases() {
 		view := l.store.View()
 		abandon := time.Duration(view.Setting(state.SettingAbandon, defaultAbandon)) * time.Millisecond
 		for s := range view.Sessions() {
-			if s.State == state.SessionLost || l.clock()-l.hub.renewedAt(s.ID) < abandon {
+			if s.State == state.SessionLost || !l.hub.expired(s.ID, abandon) {
 				continue
 			}
 			l.log.Warn("session lost: its lease has run out", "session", s.ID, "node", s.NodeName)
 			lose := &scheduler.LoseSession{Session: s.ID, Reason: "node " + s.NodeName + " has not been heard of for " + abandon.String()}
-			_ = l.enqueue(lose, false, func(scheduler.Reply, error) {})
-			l.hub.renewed(s.ID, l.clock()) // asked for once; again if it should not come through
+			_ = l.enqueue(lose, false, func(reply scheduler.Reply, err error) {
+				if err != nil || reply.Err != nil {
+					l.hub.kept(s.ID) // and looked at again
+				}
+			})
 		}
 	}
 }

@@ -69,14 +69,16 @@ func (l *leader) hello(ctx context.Context, s stream) (h *Hello, rest []*Frame, 
 	if err := l.confirmLease(short); err != nil {
 		return nil, nil, err
 	}
-	l.hub.renewed(h.Open.Session, heard)
+	if !l.hub.renewed(h.Open.Session, heard) {
+		return nil, nil, fmt.Errorf("session %s is being given up", h.Open.Session)
+	}
 	view := l.store.View()
 	welcome := &Welcome{Term: l.term, FenceMS: view.Setting(state.SettingFence, defaultFence)}
 	if row := view.Session(h.Open.Session); row != nil {
 		welcome.Workspace = row.Workspace
 	}
 	if !l.hub.attach(h, s, welcome) {
-		return nil, nil, errNotLeading
+		return nil, nil, fmt.Errorf("session %s, or the leadership, has ended meanwhile", h.Open.Session)
 	}
 	l.kick()
 	return h, frames[1:], nil
@@ -112,8 +114,7 @@ func (l *leader) frame(ctx context.Context, session string, s stream, f *Frame) 
 	case f.Renew != nil:
 		heard := l.clock()
 		go func() {
-			if l.confirmLease(ctx) == nil {
-				l.hub.renewed(session, heard)
+			if l.confirmLease(ctx) == nil && l.hub.renewed(session, heard) {
 				s.send(&Frame{Renewed: f.Renew})
 			}
 		}()

@@ -172,8 +172,11 @@ func (s *socketStream) cut() {
 
 func (s *socketStream) done() <-chan struct{} { return s.out.end }
 
-// dialStream opens a stream to the leader's peer port.
+// dialStream opens a stream to the leader's peer port. A leader that hangs takes connections and answers nothing: it is
+// not waited for longer than on an open stream.
 func dialStream(ctx context.Context, client *http.Client, url string) (stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, stalled)
+	defer cancel()
 	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client, CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return nil, fmt.Errorf("open the stream to the leader: %w", err)

@@ -38,12 +38,25 @@ func (v values) text(ctx context.Context, data []byte) (state.Value, error) {
 	return state.Value{BlobKey: key, Size: size}, nil
 }
 
-func (v values) toState(ctx context.Context, in *pyexec.Value) (out state.Value, err error) {
+// openValue opens the file of a value; nil when it has none, or none that can be read.
+func openValue(in *pyexec.Value) *os.File {
+	if in == nil || in.Type != "file" {
+		return nil
+	}
+	f, err := os.Open(in.Path)
+	if err != nil {
+		return nil // storing it tries again and says why
+	}
+	return f
+}
+
+// toState stores a value. opened is its file if it was opened before, otherwise nil.
+func (v values) toState(ctx context.Context, in *pyexec.Value, opened *os.File) (out state.Value, err error) {
 	switch in.Type {
 	case "inline":
 		out, err = v.text(ctx, orNull(in.Value))
 	case "file":
-		out, err = v.file(ctx, in.Path)
+		out, err = v.file(ctx, in.Path, opened)
 	default:
 		return state.Value{Data: []byte("null")}, nil // leniency of adapter-protocol 3.1
 	}
@@ -60,12 +73,14 @@ func (v values) toState(ctx context.Context, in *pyexec.Value) (out state.Value,
 	return out, nil
 }
 
-func (v values) file(ctx context.Context, path string) (state.Value, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return state.Value{}, fmt.Errorf("open a value's file: %w", err)
+func (v values) file(ctx context.Context, path string, f *os.File) (state.Value, error) {
+	if f == nil {
+		var err error
+		if f, err = os.Open(path); err != nil {
+			return state.Value{}, fmt.Errorf("open a value's file: %w", err)
+		}
+		defer f.Close()
 	}
-	defer f.Close()
 	head := make([]byte, inlineValue+1)
 	n, err := io.ReadFull(f, head)
 	if err == io.ErrUnexpectedEOF || err == io.EOF {
@@ -127,7 +142,7 @@ func (v values) toPython(ctx context.Context, in *state.Value) (pyexec.Value, er
 	return out, nil
 }
 
-func (v values) resultToState(ctx context.Context, r pyexec.Result) (state.Result, error) {
+func (v values) resultToState(ctx context.Context, r pyexec.Result, file *os.File) (state.Result, error) {
 	switch {
 	case r.Timeout:
 		return state.Result{Type: state.ResultTimeout}, nil
@@ -140,7 +155,7 @@ func (v values) resultToState(ctx context.Context, r pyexec.Result) (state.Resul
 	case r.Value == nil:
 		return state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte("null")}}, nil
 	}
-	value, err := v.toState(ctx, r.Value)
+	value, err := v.toState(ctx, r.Value, file)
 	return state.Result{Type: state.ResultValue, Value: &value}, err
 }
 
