@@ -43,6 +43,10 @@ func (a *agent) renew(ctx context.Context, s stream) {
 			return
 		}
 		a.mu.Lock()
+		if a.lease.sent == nil { // the session was lost, and its lease with it
+			a.mu.Unlock()
+			return
+		}
 		now, limit := a.Clock(), min(stalled, a.lease.fence/2)
 		silent := false
 		for _, at := range a.lease.sent {
