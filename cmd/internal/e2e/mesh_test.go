@@ -130,7 +130,7 @@ func (n *node) stopped() {
 	n.m.t.Helper()
 	n.signal(n.m.t, syscall.SIGTERM)
 	if status := n.wait(n.m.t, 30*time.Second); status != 0 {
-		n.m.t.Errorf("%s ended with status %d after SIGTERM", n.name, status)
+		n.m.t.Errorf("%s ended with status %d after SIGTERM:\n%s", n.name, status, n.lastWords())
 	}
 }
 
@@ -139,6 +139,17 @@ func (n *node) tail(lines int) string {
 	text, _ := os.ReadFile(n.log)
 	all := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}
+
+// lastWords is the latest stack trace in the node's log, or else its end.
+func (n *node) lastWords() string {
+	text, _ := os.ReadFile(n.log)
+	for _, word := range []string{"\npanic: ", "\nfatal error: "} {
+		if i := strings.LastIndex(string(text), word); i >= 0 {
+			return string(text[i+1 : min(i+4000, len(text))])
+		}
+	}
+	return n.tail(25)
 }
 
 func (m *mesh) close() {
@@ -155,7 +166,7 @@ func (m *mesh) close() {
 	m.transport.CloseIdleConnections()
 	if m.t.Failed() {
 		for _, n := range m.nodes {
-			m.t.Logf("the end of the log of %s:\n%s", n.name, n.tail(25))
+			m.t.Logf("the last words of %s:\n%s", n.name, n.lastWords())
 		}
 	}
 	m.bury()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -117,4 +119,32 @@ func TestRollingRestart(t *testing.T) {
 	m.settle(patience)
 	t.Logf("%d submissions during 9 restarts, and 8 with the begin of each", count.Load())
 	m.verify(true)
+}
+
+// TestStopWhileStarting tells a node to stop at every moment of its start: it ends, cleanly, and never with a stack
+// trace.
+func TestStopWhileStarting(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	m := startMesh(t, 3)
+	n := m.nodes[2]
+	n.killed()
+	for i := range 60 {
+		n.start()
+		select {
+		case <-time.After(time.Duration(i) * 20 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+		n.signal(t, syscall.SIGTERM)
+		// Before the program listens to signals one ends it like any other: status -1.
+		if status := n.wait(t, 30*time.Second); status > 0 {
+			t.Errorf("told to stop after %d ms it ended with status %d:\n%s", 20*i, status, n.tail(15))
+			return
+		}
+	}
+	if text := n.tail(100000); strings.Contains(text, "panic") || strings.Contains(text, "\ngoroutine ") {
+		t.Errorf("a stack trace in the log:\n%s", text)
+	}
+	n.start()
+	m.ready()
 }
