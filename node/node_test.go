@@ -13,13 +13,19 @@ import (
 	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/hashicorp/go-hclog"
 	"github.com/oklog/ulid/v2"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	if pyexec.GuardMain() {
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // startNode runs a real node on loopback with free ports.

@@ -19,7 +19,7 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"leases count from the answer", "SimLeaseCountsFromTheSending", "agent_lease.go", "a.confirmLocked(at, a.lease.fence)", "a.confirmLocked(at-at+a.Clock(), a.lease.fence)"},
 	{"the guard is not told of the lease", "SimFrozenAgent", "agent_lease.go", "		a.lease.fenceAt = until\n		a.Runner.AliveUntil(int64(until))", "		a.lease.fenceAt = until"},
 	{"the agent does not fence itself", "SimAgentFences", "agent_lease.go", "over := a.lease.fenceAt > 0", "over := false && a.lease.fenceAt > 0"},
-	{"a fenced runner is not brought back", "SimLeaseRenewed", "agent_lease.go", "	default:\n		a.reviveLocked()", "	default:"},
+	{"a fenced runner is taken for a broken one", "SimLeaseRenewed", "execution.go", "			e.a.refused() // nothing was started\n			continue\n", ""},
 	{"nothing is revived after a fence", "SimLeaseRenewed", "agent_lease.go", "		a.lease.expired = false\n		a.reviveLocked()", "		a.lease.expired = false"},
 	{"a lost session waits for its dead", "SimFrozenAgent", "agent_lease.go", "		a.forgetLocked(e)\n", ""},
 	{"a hung stream is kept", "SimHungStream", "agent_lease.go", "silent = silent || now-at >= limit", "_ = at"},
