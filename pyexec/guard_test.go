@@ -285,3 +285,43 @@ func TestStop(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A guard that fenced and found nobody to tell makes no statement once the node is back: new bodies run by then.
+func TestRevivedPoolIsNotDeclaredDead(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	peer := filepath.Join(t.TempDir(), "peer")
+	e.pool.SetPeers([]Statement{{Network: "unix", Address: peer, Data: []byte("gone\n")}})
+	e.pool.mu.Lock()
+	old := e.pool.guard
+	e.pool.mu.Unlock()
+	e.pool.AliveUntil(boottime() + int64(50*time.Millisecond))
+	select {
+	case <-old.down:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the deadline passed and nothing happened")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for fenced := false; !fenced && ctx.Err() == nil; time.Sleep(time.Millisecond) { // the pool may not have noticed yet
+		e.pool.mu.Lock()
+		fenced = e.pool.state == stateFenced
+		e.pool.mu.Unlock()
+	}
+	if err := e.pool.Revive(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if h := e.run("echo", 1); h.ends() != "terminated 1" {
+		t.Fatalf("after Revive: %s", h.ends())
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: peer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ln.SetDeadline(time.Now().Add(time.Second))
+	if c, err := ln.Accept(); err == nil {
+		c.Close()
+		t.Error("a guard of before states that nothing is alive")
+	}
+}

@@ -37,7 +37,6 @@ type Pool struct {
 	mu       sync.Mutex
 	state    int
 	guard    *guard
-	old      []*guard // replaced by Revive, may still be making their statements
 	seq      uint64
 	starting int
 	idle     []*executor // ready, oldest first
@@ -162,7 +161,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	}
 	p.loseAll()
 	g.send(guardMessage{Op: "quit"}, nil)
-	p.forgetOld(g)
+	p.silence(g)
 	done := make(chan struct{})
 	go func() { p.wg.Wait(); close(done) }()
 	var err error
@@ -177,16 +176,9 @@ func (p *Pool) Stop(ctx context.Context) error {
 	return err
 }
 
-// forgetOld ends guards that are still busy with a statement: nothing of theirs is alive, and the node can speak.
-func (p *Pool) forgetOld(g *guard) {
-	p.mu.Lock()
-	old := p.old
-	p.old = nil
-	p.mu.Unlock()
+// silence ends a guard that is still busy with a statement: nothing of its is alive, and the node can speak.
+func (p *Pool) silence(g *guard) {
 	p.wg.Go(func() {
-		for _, o := range old {
-			o.cmd.Process.Kill()
-		}
 		<-g.down
 		g.cmd.Process.Kill()
 	})
@@ -210,16 +202,22 @@ func (p *Pool) Revive(ctx context.Context) error {
 		g.cmd.Process.Kill()
 		return fmt.Errorf("the old guard did not end in time and was killed; try again: %w", ctx.Err())
 	}
+	// Nothing of it is alive. A statement that it is still trying to make would come after the node is back, and be false
+	// of what runs then.
+	g.cmd.Process.Kill()
 	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.old = append(p.old, g)
-	if p.state != stateFenced {
+	if p.state != stateFenced || p.guard != g {
+		revived := p.state == stateRunning // by another call
 		fresh.send(guardMessage{Op: "quit"}, nil)
 		<-fresh.gone
+		if revived {
+			return nil
+		}
 		return ErrStopped
 	}
 	p.adopt(fresh)
