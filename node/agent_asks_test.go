@@ -145,3 +145,18 @@ func TestResultFileOutlivesTheProcess(t *testing.T) {
 		t.Errorf("%d results", len(a.asks))
 	}
 }
+
+// A run of very many executions takes no more and no more memory: outcomes that nobody asks for are dropped.
+func TestOutcomesAreBounded(t *testing.T) {
+	t.Parallel()
+	a, _ := newLoneAgent(t)
+	a.assigned(&Assign{Execution: "R:1:1"})
+	for i := range maxOutcomes + 100 {
+		a.outcome(&Outcome{Execution: state.ExecutionID{Run: "R", Step: i + 2, Attempt: 1}.String(), Result: &state.Result{}})
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.runs["R"].outcomes); n > maxOutcomes {
+		t.Errorf("%d outcomes kept", n)
+	}
+}

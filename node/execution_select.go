@@ -160,8 +160,18 @@ func (a *agent) outcome(o *Outcome) {
 	}
 	if c := a.runs[id.Run]; ok && c != nil && !o.Unknown {
 		c.outcomes[o.Execution] = o
+		for name := range c.outcomes {
+			if len(c.outcomes) <= maxOutcomes {
+				break
+			}
+			delete(c.outcomes, name)
+		}
 	}
 }
+
+// maxOutcomes bounds the outcomes of a run that are kept in memory. The leader is asked for what was dropped; whoever
+// waited when it came was told.
+const maxOutcomes = 10_000
 
 // nothing ends a poll that found nothing.
 func (a *agent) nothing(n *Nothing) {
