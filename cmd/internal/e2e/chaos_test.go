@@ -114,7 +114,7 @@ func upTo(r *rand.Rand, least, most time.Duration) time.Duration {
 // nemesis makes faults until the time is over.
 func (c *chaos) nemesis(r *rand.Rand) {
 	t := c.m.t
-	for c.wait(upTo(r, 200*time.Millisecond, 3*time.Second)) {
+	for c.wait(upTo(r, 200*time.Millisecond, 2*time.Second)) {
 		n := c.m.nodes[r.IntN(3)]
 		c.faults.Add(1)
 		switch kind := r.IntN(10); {

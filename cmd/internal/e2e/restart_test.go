@@ -102,9 +102,10 @@ func TestRollingRestart(t *testing.T) {
 	}
 	for round := range 3 {
 		for _, n := range m.nodes {
+			rest := m.others(n)
 			for k := range 8 { // what is decided just when the node begins to stop
 				wg.Go(func() {
-					if _, err := m.trigger(t.Context(), m.others(n), "single", fmt.Sprintf("b%d.%s.%d", round, n.name, k), ""); err != nil {
+					if _, err := m.trigger(t.Context(), rest, "single", fmt.Sprintf("b%d.%s.%d", round, n.name, k), ""); err != nil {
 						t.Error(err)
 					}
 				})

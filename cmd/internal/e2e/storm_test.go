@@ -31,7 +31,7 @@ func TestStormAcrossFailover(t *testing.T) {
 	}
 	began, killed := m.storm(200, leader)
 	t.Logf("all triggers were answered %s after the death of the leader", time.Since(killed).Round(time.Millisecond))
-	m.settle(2 * patience)
+	m.settle(patience)
 	t.Logf("all runs were finished %s after the first trigger", time.Since(began).Round(time.Millisecond))
 	m.verify(true)
 	values := m.values()

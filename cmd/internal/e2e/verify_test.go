@@ -35,21 +35,34 @@ func (m *mesh) runs(n *node) map[string]client.RunSummary {
 	}
 }
 
-// settle waits until nothing is queued or running.
-func (m *mesh) settle(timeout time.Duration) {
+// settle waits until nothing is queued or running. It gives up when for so long nothing has come to an end.
+func (m *mesh) settle(still time.Duration) {
 	m.t.Helper()
-	await(m.t, timeout, func() string {
-		ctx, cancel := context.WithTimeout(m.t.Context(), 12*time.Second)
-		defer cancel()
-		queue, err := m.running()[0].client.Queue(ctx, m.workspace)
-		if err != nil {
-			return err.Error()
+	least := -1
+	for {
+		left := least
+		what := poll(still, func() string {
+			ctx, cancel := context.WithTimeout(m.t.Context(), 12*time.Second)
+			defer cancel()
+			queue, err := m.running()[0].client.Queue(ctx, m.workspace)
+			if err != nil {
+				return err.Error()
+			}
+			if left = len(queue.Value); left == 0 || least < 0 || left < least {
+				return ""
+			}
+			for id, q := range queue.Value {
+				return fmt.Sprintf("%d executions have no result, for one %s of %s/%s", left, id, q.Module, q.Target)
+			}
+			return ""
+		})
+		if what != "" {
+			m.t.Fatalf("for %s nothing came to an end: %s (I7)", still, what)
 		}
-		for id, q := range queue.Value {
-			return fmt.Sprintf("%d executions have no result, for one %s of %s/%s", len(queue.Value), id, q.Module, q.Target)
+		if least = left; left == 0 {
+			return
 		}
-		return ""
-	})
+	}
 }
 
 // verify checks the promises over all that happened. Nothing may be running any more. exactly is for histories in which
