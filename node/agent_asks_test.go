@@ -160,3 +160,24 @@ func TestOutcomesAreBounded(t *testing.T) {
 		t.Errorf("%d outcomes kept", n)
 	}
 }
+
+// awayBlobs has no blob and waits for as long as it may.
+type awayBlobs struct{ blobStore }
+
+func (awayBlobs) Path(ctx context.Context, _ string) (string, error) {
+	<-ctx.Done()
+	return "", ctx.Err()
+}
+
+// A lost session does not wait for values that its executions were still waiting for.
+func TestFencedWhileValuesAreAway(t *testing.T) {
+	t.Parallel()
+	a, _ := newLoneAgent(t)
+	a.Values = values{awayBlobs{}}
+	a.assigned(&Assign{Execution: "R:1:1", Arguments: []state.Value{{BlobKey: "away"}}})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := a.fenced(ctx, "test"); err != nil {
+		t.Fatal(err)
+	}
+}

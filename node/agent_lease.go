@@ -169,6 +169,7 @@ func (a *agent) fenced(ctx context.Context, reason string) error {
 	}
 	for _, e := range a.executions {
 		e.void = true // nothing that it still says counts
+		e.cancel()    // nor values on their way
 		a.forgetLocked(e)
 	}
 	a.asks = map[uint64]*ask{}
