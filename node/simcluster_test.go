@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -370,7 +371,7 @@ func (c *simCluster) stop() {
 	}
 	c.simNet.change(func() { c.simNet.cuts = map[[2]string]bool{} })
 	c.mu.Lock()
-	pipes := c.pipes
+	pipes := maps.Clone(c.pipes)
 	c.mu.Unlock()
 	for p := range pipes {
 		p.sever()

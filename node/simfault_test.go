@@ -7,6 +7,7 @@ import (
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
 )
 
 // The leader freezes with assignments on their way, and what it says after the next one leads starts nothing (A4b).
@@ -210,14 +211,18 @@ func TestSimLeaderOutlivesPassingErrors(t *testing.T) {
 		n := c.nodes[0]
 		for _, fault := range []string{"propose", "confirm"} {
 			n.sim.fail(fault, true)
-			id := ""
-			go func() { id = c.trigger("flow", "1ms").String() }()
+			triggered := make(chan struct{})
+			go func() { c.trigger("flow", "1ms"); close(triggered) }()
 			time.Sleep(time.Second)
 			// Something that changes nothing has to be confirmed too.
 			go func() { _, _ = n.coord.do(t.Context(), &scheduler.LoseSession{Session: "none"}) }()
 			time.Sleep(time.Second)
 			n.sim.fail(fault, false)
-			c.eventually("the run is triggered", 10*time.Second, func() bool { return id != "" })
+			select {
+			case <-triggered:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the run is not triggered")
+			}
 		}
 		n.sim.fail("confirm", true)
 		n.coord.Stop()
@@ -226,5 +231,31 @@ func TestSimLeaderOutlivesPassingErrors(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		n.sim.fail("confirm", false)
 		c.value(c.trigger("flow", "1ms"), 5*time.Second, `"1ms"`)
+	})
+}
+
+// A step is run again while nobody can tell its agent: the new attempt waits until the old one is known to be dead (A15).
+func TestSimAttemptsDoNotOverlap(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		id := c.trigger("work", "1m")
+		c.eventually("it runs", time.Second, func() bool { return len(c.effects.of(id.String())) == 1 })
+		l := c.led()
+		way := [2]string{l.name, c.effects.of(id.String())[0].node}
+		c.simNet.change(func() { c.simNet.cuts[way] = true })
+		w := l.store.View().WorkspaceByName("p", "w").ID
+		again := &scheduler.RerunStep{RequestID: ulid.Make().String(), Workspace: w, Step: id.StepID().String()}
+		if reply, err := l.coord.do(t.Context(), again); err != nil || reply.Err != nil {
+			t.Fatal(err, reply.Err)
+		}
+		time.Sleep(time.Second)
+		c.simNet.change(func() { clear(c.simNet.cuts) })
+		id.Attempt = 2
+		c.eventually("the second attempt runs", 5*time.Second, func() bool { return len(c.effects.of(id.String())) == 1 })
+		id.Attempt = 1
+		first := c.effects.of(id.String())[0]
+		id.Attempt = 2
+		if second := c.effects.of(id.String())[0]; first.end == 0 || second.start < first.end {
+			t.Errorf("the first lived until %v, the second began at %v", first.end, second.start)
+		}
 	})
 }
