@@ -23,7 +23,7 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"a lost session waits for its dead", "SimFrozenAgent", "agent_lease.go", "		a.forgetLocked(e)\n", ""},
 	{"a hung stream is kept", "SimHungStream", "agent_lease.go", "silent = silent || now-at >= limit", "_, _ = at, limit"},
 	{"earlier terms are taken", "AgentRefuses", "agent.go", "if w.Term < a.term {", "if false {"},
-	{"requests are forgotten with the stream", "SimNothingIsLost", "agent.go", "	a.askAgainLocked()\n", ""},
+	{"requests are forgotten with the stream", "SimNemesis", "agent.go", "	a.askAgainLocked()\n", ""},
 	{"waits are forgotten with the stream", "SimNemesis", "agent.go", "		e.selectAgainLocked()\n", "		_ = e\n"},
 	{"what is declared during hello is lost", "AgentDeclares", "agent.go", "if !wasFresh || a.changed {", "if !wasFresh {"},
 	{"finished executions are forgotten", "SimKnown", "execution.go", " || a.known.has(w.Execution)", ""},
