@@ -141,6 +141,10 @@ func (h *Host) Start() error {
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: h.stream, MaxPool: 3, Timeout: h.cfg.scaled(5 * time.Second), Logger: h.cfg.Logger.Named("transport"),
 		MsgpackUseNewTimeFormat: true,
+		// One message at a time to each follower, without the pipeline of raft 1.7.3: when its reader of responses has ended
+		// (a newer term, a lost connection) its sender may wait for ever for room that only the reader would make, and with
+		// it replication to that follower and Shutdown. Entries are proposed one after another anyway.
+		MaxRPCsInFlight: 1,
 	})
 	r, err := h.newRaft(trans)
 	if err != nil {

@@ -46,6 +46,8 @@ type Config struct {
 	Reload bool
 	// Insecure allows to listen beyond loopback without encryption and authentication.
 	Insecure bool
+	// AllowHosts are more names by which clients may call this node, beside its addresses, its name and loopback.
+	AllowHosts []string
 	// DrainTimeout is how long a stopping node waits for what runs; 0 = for ever.
 	DrainTimeout time.Duration
 	LogLevel     string
@@ -72,6 +74,9 @@ func Default() Config {
 
 // nodeName is what a node may be called.
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// workspaceName is what the scheduler takes.
+var workspaceName = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
 
 // moduleName is a dotted Python name.
 var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
@@ -117,8 +122,10 @@ func (c Config) Validate() error {
 		return errors.New("--bootstrap-expect of 2 or more needs --join, to find the others")
 	case c.DrainTimeout < 0:
 		return fmt.Errorf("--drain-timeout %s is negative: give 0 for no limit, or a duration such as 30s", c.DrainTimeout)
-	case strings.TrimSpace(c.Workspace) == "" || strings.TrimSpace(c.Project) == "":
-		return errors.New("--workspace and --project must not be empty")
+	case !workspaceName.MatchString(c.Workspace):
+		return fmt.Errorf("--workspace %q cannot name a workspace: use letters, digits, _ and - in segments between slashes", c.Workspace)
+	case strings.TrimSpace(c.Project) == "":
+		return errors.New("--project must not be empty")
 	case !c.Insecure && !Loopback(c.BindAddress()):
 		return fmt.Errorf("%s is not a loopback address and this version has no encryption: anybody who reaches it could run code on it; add --insecure to accept that on a network that you trust", c.BindAddress())
 	}

@@ -193,7 +193,6 @@ func (c *simCluster) start(disk *simDisk, i int) *simNode {
 	if err := n.host.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	unpipelined(n.host)
 	n.mux.Start()
 	n.sim = newSimHost(n)
 	n.coord = &coordinator{host: n.sim, store: n.store, log: log.Named("leader"), clock: c.clock, self: n.id, settle: c.settle}

@@ -81,7 +81,7 @@ func (o *logsOptions) once(ctx context.Context, a *app, c *client.Client, q clie
 		return fmt.Errorf("failed to get logs: %w", err)
 	}
 	if !a.json() {
-		return p.print(ctx, page.Value.Logs)
+		return o.all(ctx, c, q, p, page.Value)
 	}
 	out := logDocument{Logs: []logLine{}}
 	if page.Value.Cursor != nil {
@@ -95,6 +95,24 @@ func (o *logsOptions) once(ctx context.Context, a *app, c *client.Client, q clie
 		out.Logs = append(out.Logs, l)
 	}
 	return a.printJSONValue(out)
+}
+
+// fullPage is how many entries a page holds that is not the last.
+const fullPage = 1000
+
+// all prints every line there is, page by page.
+func (o *logsOptions) all(ctx context.Context, c *client.Client, q client.LogQuery, p *logPrinter, page client.LogPage) error {
+	for {
+		if err := p.print(ctx, page.Logs); err != nil || page.Cursor == nil || len(page.Logs) < fullPage {
+			return err
+		}
+		q.After = *page.Cursor
+		next, err := c.Logs(ctx, q)
+		if err != nil {
+			return fmt.Errorf("failed to get logs: %w", err)
+		}
+		page = next.Value
+	}
 }
 
 func jsonLine(e client.LogEntry) (logLine, error) {

@@ -94,8 +94,8 @@ func (a *app) lookupEnv(name string) (string, bool) {
 	return v, v != "" || set && name == "COFLUX_WORKSPACE"
 }
 
-// baseURL makes a URL of "name[:port]". TLS is off for loopback names and on for others, unless secure
-// or a scheme in front of the host says otherwise.
+// baseURL makes a URL of "name[:port]". Nodes of this version speak plain HTTP, so TLS is off unless secure or a scheme in
+// front of the host says otherwise (a proxy may bring it).
 func baseURL(host string, secure *bool) (string, error) {
 	bad := func() (string, error) {
 		return "", fmt.Errorf("the host %q is not of the form NAME[:PORT]: check --host, COFLUX_HOST or host in the configuration file", host)
@@ -103,10 +103,7 @@ func baseURL(host string, secure *bool) (string, error) {
 	name, on := host, false
 	switch scheme, rest, found := strings.Cut(host, "://"); {
 	case !found:
-		on = !isLoopbackName(hostName(host))
-		if secure != nil {
-			on = *secure
-		}
+		on = secure != nil && *secure
 	case scheme == "http" || scheme == "https":
 		name, on = strings.TrimSuffix(rest, "/"), scheme == "https"
 	default:

@@ -52,35 +52,39 @@ type Mesh struct {
 
 // Start starts the processes: the first creates the mesh, the others join it. Use Ready to wait for them.
 // The processes are this very program, called as "coflux node".
-func Start(cfg Config) (m *Mesh, err error) {
+func Start(cfg Config) (*Mesh, error) {
 	if cfg.Nodes < 1 || cfg.Nodes > 9 {
 		return nil, fmt.Errorf("%d nodes are not possible on one machine: give 1 to 9", cfg.Nodes)
 	}
-	m = &Mesh{cfg: cfg, starter: newStarter(), http: &http.Client{Transport: client.Transport()}}
-	defer func() {
-		if err != nil {
-			_ = m.Stop(context.Background(), false)
-		}
-	}()
+	mesh := &Mesh{cfg: cfg, starter: newStarter(), http: &http.Client{Transport: client.Transport()}}
+	if err := mesh.start(); err != nil {
+		_ = mesh.Stop(context.Background(), false)
+		return nil, err
+	}
+	return mesh, nil
+}
+
+// start makes the directory and starts the processes.
+func (m *Mesh) start() (err error) {
 	if m.Dir, err = os.MkdirTemp("", "coflux-dev-"); err != nil {
-		return nil, fmt.Errorf("make a directory for the mesh: %w", err)
+		return fmt.Errorf("make a directory for the mesh: %w", err)
 	}
 	join := ""
-	for i := range cfg.Nodes {
-		p, err := choosePorts(cfg, i)
+	for i := range m.cfg.Nodes {
+		p, err := choosePorts(m.cfg, i)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		n := m.newNode(i, p)
 		if err := m.starter.start(n, m.argv(n, p, join)); err != nil {
-			return nil, err
+			return err
 		}
 		m.Nodes = append(m.Nodes, n)
 		if join == "" {
 			join = n.Gossip
 		}
 	}
-	return m, nil
+	return nil
 }
 
 func (m *Mesh) newNode(i int, p ports) *Node {
@@ -241,8 +245,15 @@ func (m *Mesh) missingOn(n *Node, view client.Nodes, failed map[string]int) (str
 				return "", fmt.Errorf("module %s cannot be loaded by %s: %s", module.Name, other.Name, strings.TrimSpace(*module.Error))
 			}
 		}
-		if other.State == "alive" {
-			alive++
+		if other.State != "alive" {
+			continue
+		}
+		alive++
+		for _, repo := range m.cfg.Repos {
+			// What the node has to say of the module reaches the others by gossip, a moment after its session.
+			if !slices.ContainsFunc(other.Modules, func(c client.NodeModule) bool { return c.Name == repo && (c.Serving || c.Error != nil) }) {
+				return fmt.Sprintf("%s does not know yet whether %s serves module %s", n.Name, other.Name, repo), nil
+			}
 		}
 	}
 	switch {
