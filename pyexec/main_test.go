@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// executorTestEnv chooses Config.Executor for the tests that do not try both.
+const executorTestEnv = "COFLUX_TEST_EXECUTOR"
+
 // engine is the smallest thing that answers bodies: it runs what they submit in the same pool.
 type engine struct {
 	t    testing.TB
@@ -54,7 +57,7 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 	t.Helper()
 	cfg := Config{
 		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 2, Scratch: t.TempDir(),
-		Python: os.Getenv("COFLUX_TEST_PYTHON"), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
+		Python: os.Getenv("COFLUX_TEST_PYTHON"), Executor: os.Getenv(executorTestEnv), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
 	}
 	if testing.Verbose() {
 		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})

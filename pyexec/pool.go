@@ -71,6 +71,9 @@ func New(cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := py.setExecutor(cfg.Executor); err != nil {
+		return nil, err
+	}
 	return &Pool{
 		cfg: cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
@@ -91,7 +94,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
 	}
-	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot)
+	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.log)
 	if err != nil {
 		null.Close()
 		return err
@@ -210,7 +213,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 		g.cmd.Process.Kill()
 		return fmt.Errorf("the old guard did not end in time and was killed; try again: %w", ctx.Err())
 	}
-	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot)
+	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.log)
 	if err != nil {
 		return err
 	}
