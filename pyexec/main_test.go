@@ -27,6 +27,17 @@ func TestMain(m *testing.M) {
 // executorTestEnv chooses Config.Executor for the tests that do not try both.
 const executorTestEnv = "COFLUX_TEST_EXECUTOR"
 
+// bothWays runs a test with forked and with spawned executors.
+func bothWays(t *testing.T, test func(*testing.T, func(*Config))) {
+	t.Parallel()
+	for _, way := range []string{"fork", "spawn"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(c *Config) { c.Executor = way })
+		})
+	}
+}
+
 // engine is the smallest thing that answers bodies: it runs what they submit in the same pool.
 type engine struct {
 	t    testing.TB
