@@ -216,11 +216,11 @@ func (py *python) setExecutor(way string) error {
 	switch {
 	case way == "spawn":
 	case way != "" && way != "fork":
-		return fmt.Errorf("executors cannot be made by %q; the ways are fork and spawn", way)
+		return fmt.Errorf("--executor %s is not possible: give fork or spawn", way)
 	case !py.foreign:
 		py.fork = true
 	case way == "fork":
-		return errors.New("executors of a foreign adapter cannot be forked; choose spawn")
+		return errors.New("--executor fork is not possible with an adapter or a coflux package that is not this one: give spawn")
 	}
 	return nil
 }

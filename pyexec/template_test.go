@@ -242,8 +242,8 @@ func TestWrongExecutor(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{Executor: "thread"}, `cannot be made by "thread"; the ways are fork and spawn`},
-		{Config{Executor: "fork", Adapter: []string{"true"}}, "foreign adapter cannot be forked"},
+		{Config{Executor: "thread"}, "--executor thread is not possible: give fork or spawn"},
+		{Config{Executor: "fork", Adapter: []string{"true"}}, "is not possible with an adapter"},
 	} {
 		c.cfg.Scratch, c.cfg.Logger = t.TempDir(), hclog.NewNullLogger()
 		if _, err := New(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
