@@ -162,7 +162,16 @@ func TestTemplateDies(t *testing.T) {
 	keeps := e.start(Job{Target: "await_", Arguments: values(t, file)})
 	e.settled(2)
 	old := templateOf(t, e)
+	var busy []*testHost
+	for range 12 {
+		busy = append(busy, e.start(Job{Target: "echo", Arguments: values(t, 1)}))
+	}
 	syscall.Kill(old, syscall.SIGKILL)
+	for _, h := range busy {
+		if h.wait(t).ends() != "terminated 1" {
+			t.Errorf("while the template died: %s", h.ends())
+		}
+	}
 	for range 4 {
 		if h := e.run("echo", 1); h.ends() != "terminated 1" {
 			t.Errorf("without a template: %s", h.ends())

@@ -85,7 +85,12 @@ class _Template:
                 os._exit(1)
         for fd in fds:
             os.close(fd)
-        if between < 0 or os.waitpid(between, 0)[1] != 0:
+        if between < 0:
+            return 0
+        status = os.waitpid(between, 0)[1]
+        if os.WIFSIGNALED(status):  # perhaps after it told a pid, which would be taken for the next one's
+            raise SystemExit(f"a process that it forked was killed by signal {os.WTERMSIG(status)}")
+        if status != 0:
             return 0
         return int.from_bytes(os.read(self._born[0], 4), "little")
 
