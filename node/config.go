@@ -34,6 +34,8 @@ type Config struct {
 	// Python is the interpreter, Adapter another program that speaks the adapter protocol; empty = found.
 	Python  string
 	Adapter []string
+	// Executor is how Python processes come to be: fork, spawn; empty = what the adapter allows.
+	Executor string
 	// Concurrency is the number of slots: bodies that run at once.
 	Concurrency int
 	// Workspace that the node's agent serves, and Project that requests without one mean.

@@ -2,7 +2,10 @@ package pyexec
 
 import (
 	"context"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,6 +50,8 @@ func BenchmarkHello(b *testing.B) {
 func BenchmarkSaturated(b *testing.B) {
 	e := newEngine(b, func(c *Config) { c.Warm = 4 })
 	b.SetParallelism(4)
+	e.settled(4)
+	used := e.cpu()
 	begin := time.Now()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -54,6 +59,35 @@ func BenchmarkSaturated(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/time.Since(begin).Seconds(), "exec/s")
+	e.settled(4)
+	after := e.cpu()
+	b.ReportMetric(float64((after[0]-used[0]).Microseconds())/float64(b.N), "pool-cpu-µs/exec")
+	b.ReportMetric(float64((after[1]-used[1]).Microseconds())/float64(b.N), "process-cpu-µs/exec")
+}
+
+// cpu is the time used by this process, and by the guard, its templates and all executors that have ended.
+func (e *engine) cpu() [2]time.Duration {
+	guard := e.pool.guard.cmd.Process.Pid
+	all := [2]time.Duration{cpuOf(os.Getpid()), cpuOf(guard)}
+	for _, pid := range templatesOf(guard) {
+		all[1] += cpuOf(pid)
+	}
+	return all
+}
+
+// cpuOf is what a process and its reaped children have used.
+func cpuOf(pid int) time.Duration {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	ticks := 0
+	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+		n, _ := strconv.Atoi(f)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // settled waits until n executors are idle.

@@ -29,9 +29,10 @@ func (h *testHost) ends() string {
 	return h.over + " " + string(h.value)
 }
 
-func TestEveryEnd(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, nil)
+func TestEveryEnd(t *testing.T) { bothWays(t, everyEnd) }
+
+func everyEnd(t *testing.T, way func(*Config)) {
+	e := newEngine(t, way)
 	eof := "terminated internal EOF: the process ended without a result "
 	for _, c := range []struct {
 		job  Job
@@ -71,9 +72,10 @@ func TestEveryEnd(t *testing.T) {
 	}
 }
 
-func TestOutput(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, nil)
+func TestOutput(t *testing.T) { bothWays(t, output) }
+
+func output(t *testing.T, way func(*Config)) {
+	e := newEngine(t, way)
 	h := e.run("talk")
 	var ordered, raw []string
 	for _, l := range h.logs {
@@ -104,10 +106,11 @@ func TestWorkingDirectory(t *testing.T) {
 }
 
 // A body's processes end with it, also those that write for ever and those in sessions of their own.
-func TestNothingIsLeftBehind(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, nil)
-	for _, how := range []string{"group", "session"} {
+func TestNothingIsLeftBehind(t *testing.T) { bothWays(t, nothingIsLeftBehind) }
+
+func nothingIsLeftBehind(t *testing.T, way func(*Config)) {
+	e := newEngine(t, way)
+	for _, how := range []string{"group", "session", "fork"} {
 		h := e.run("leave_child", how, filepath.Join(t.TempDir(), "pid"))
 		pid, err := strconv.Atoi(string(h.value))
 		if err != nil {
@@ -119,9 +122,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-func TestKill(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, nil)
+func TestKill(t *testing.T) { bothWays(t, kill) }
+
+func kill(t *testing.T, way func(*Config)) {
+	e := newEngine(t, way)
 	file := filepath.Join(t.TempDir(), "pids")
 	h := e.start(Job{Target: "spawn_children", Arguments: values(t, file)})
 	pids := waitPids(t, file)

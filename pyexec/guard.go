@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type guardServer struct {
 
 	mu    sync.Mutex
 	procs map[int]uint64 // pid of a group leader -> id of the spawn
+	forks forkState
 
 	fencing atomic.Bool // from here on every end is the guard's doing
 
@@ -67,7 +69,7 @@ func runGuard() error {
 	}
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
-		procs: map[int]uint64{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+		procs: map[int]uint64{}, forks: forkState{all: map[uint64]*template{}}, born: make(chan struct{}, 1), out: newOutbox(conn),
 	}
 	// The system call answers 20 - nice.
 	if raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
@@ -172,27 +174,45 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 }
 
 func (g *guardServer) spawn(m guardMessage, fds []int) {
+	if len(m.Template) > 0 && g.fork(m, fds) {
+		return
+	}
 	files := make([]uintptr, len(fds))
 	for i, fd := range fds {
 		files[i] = uintptr(fd)
 	}
-	more := append(m.Env, fmt.Sprintf("%s=%d", executorEnv, m.ID))
-	attr := &syscall.ProcAttr{
-		Dir: m.Dir, Env: mergeEnv(os.Environ(), more), Files: files,
-		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	}
 	g.mu.Lock()
-	pid, err := syscall.ForkExec(m.Argv[0], m.Argv, attr)
-	if err == nil {
-		g.procs[pid] = m.ID
-	}
+	pid, err := g.exec(m.ID, m.Argv, m.Env, m.Dir, files)
 	g.mu.Unlock()
 	if err != nil {
 		g.out.put(guardMessage{Op: "failed", ID: m.ID, Text: fmt.Sprintf("cannot start %s: %v", m.Argv[0], err)})
 		return
 	}
-	unix.Setpriority(unix.PRIO_PROCESS, pid, g.nice)
 	g.out.put(guardMessage{Op: "started", ID: m.ID, Pid: pid})
+	g.afterBirth(pid)
+}
+
+// exec starts a process in its own group; called with mu held, by the thread that starts processes.
+func (g *guardServer) exec(id uint64, argv, env []string, dir string, files []uintptr) (int, error) {
+	more := append(slices.Clone(env), executorMark(id))
+	attr := &syscall.ProcAttr{
+		Dir: dir, Env: mergeEnv(os.Environ(), more), Files: files,
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	pid, err := syscall.ForkExec(argv[0], argv, attr)
+	if err == nil {
+		g.procs[pid] = id
+	}
+	return pid, err
+}
+
+func (g *guardServer) afterBirth(pid int) {
+	unix.Setpriority(unix.PRIO_PROCESS, pid, g.nice)
+	g.wakeReaper()
+}
+
+// wakeReaper tells the reaper that there is a child.
+func (g *guardServer) wakeReaper() {
 	select {
 	case g.born <- struct{}{}:
 	default:

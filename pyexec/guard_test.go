@@ -30,7 +30,7 @@ func helperMain(args string) {
 	lease, _ := strconv.Atoi(f[2])
 	p, err := New(Config{
 		Path: []string{"testdata/mods"}, Warm: 1, Scratch: scratch, Boot: helperBoot + scratch,
-		Logger: hclog.NewNullLogger(),
+		Executor: os.Getenv(executorTestEnv), Logger: hclog.NewNullLogger(),
 	})
 	if err == nil {
 		err = p.Start(context.Background())
@@ -80,12 +80,12 @@ func listener(t *testing.T) (string, chan string) {
 	return l.Addr().String(), said
 }
 
-func startHelper(t *testing.T, lease int) (*exec.Cmd, []int, chan string) {
+func startHelper(t *testing.T, lease int, way string) (*exec.Cmd, []int, chan string) {
 	t.Helper()
 	addr, said := listener(t)
 	scratch := t.TempDir()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s,%d", helperEnv, scratch, addr, lease))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s,%d", helperEnv, scratch, addr, lease), executorTestEnv+"="+way)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // when a test panics
 	if err := cmd.Start(); err != nil {
@@ -137,7 +137,7 @@ func statement(t *testing.T, said chan string) {
 func TestHungNode(t *testing.T) {
 	t.Parallel()
 	const lease = 700 * time.Millisecond
-	cmd, pids, said := startHelper(t, int(lease.Milliseconds()))
+	cmd, pids, said := startHelper(t, int(lease.Milliseconds()), "fork")
 	time.Sleep(lease * 2) // it renews: nothing may happen
 	for _, pid := range pids {
 		if !running(pid) {
@@ -158,18 +158,27 @@ func TestHungNode(t *testing.T) {
 
 func TestKilledNode(t *testing.T) {
 	t.Parallel()
-	cmd, pids, said := startHelper(t, 0)
-	cmd.Process.Kill()
-	took, ok := allGone(pids, 5*time.Second)
-	if !ok {
-		t.Fatal("executions outlive their node")
+	for _, way := range []string{"fork", "spawn"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			cmd, pids, said := startHelper(t, 0, way)
+			if way == "fork" {
+				pids = append(pids, templateUnder(t, cmd.Process.Pid))
+			}
+			cmd.Process.Kill()
+			took, ok := allGone(pids, 5*time.Second)
+			if !ok {
+				t.Fatal("executions outlive their node")
+			}
+			statement(t, said)
+			t.Logf("gone %s after SIGKILL", took)
+		})
 	}
-	statement(t, said)
-	t.Logf("gone %s after SIGKILL", took)
 }
 
-func TestFenceAndRevive(t *testing.T) {
-	t.Parallel()
+func TestFenceAndRevive(t *testing.T) { bothWays(t, fenceAndRevive) }
+
+func fenceAndRevive(t *testing.T, way func(*Config)) {
 	for name, fence := range map[string]func(*Pool){
 		"KillAll":  func(p *Pool) { p.KillAll() },
 		"deadline": func(p *Pool) { p.AliveUntil(boottime() + int64(50*time.Millisecond)) },
@@ -181,7 +190,7 @@ func TestFenceAndRevive(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newEngine(t, nil)
+			e := newEngine(t, way)
 			// Nobody hears the guard: it goes on trying, and nothing may wait for it.
 			e.pool.SetPeers([]Statement{{Network: "tcp", Address: "127.0.0.1:1", Data: []byte("gone\n")}})
 			file := filepath.Join(t.TempDir(), "pids")

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,6 +20,7 @@ type guard struct {
 	conn *net.UnixConn
 	cmd  *exec.Cmd
 	boot string
+	log  hclog.Logger
 	down chan struct{} // closed when nothing of the guard's is alive and every end was reported
 	gone chan struct{} // closed when the guard itself has ended: it may be making its statement for a while
 
@@ -40,10 +42,13 @@ type guardProcess struct {
 func (p *guardProcess) pid() int { return p.n }
 func (p *guardProcess) kill()    { p.g.send(guardMessage{Op: "kill", ID: p.id}, nil) }
 
+// errUnforked means that the template has failed to make this process; the guard can start it.
+var errUnforked = errors.New("the template has not forked the process")
+
 var errGuardGone = errors.New("the guard process is gone and every execution with it")
 
 // startGuard starts this binary again as a guard. It outlives the node for as long as its last duty takes.
-func startGuard(scratch, boot string) (*guard, error) {
+func startGuard(scratch, boot string, logger hclog.Logger) (*guard, error) {
 	mine, theirs, err := controlPair()
 	if err != nil {
 		return nil, err
@@ -70,7 +75,7 @@ func startGuard(scratch, boot string) (*guard, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot start the guard process: %w", err)
 	}
-	g := &guard{conn: conn, cmd: cmd, boot: boot, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}}
+	g := &guard{conn: conn, cmd: cmd, boot: boot, log: logger, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}}
 	go g.listen()
 	return g, nil
 }
@@ -86,15 +91,22 @@ func (g *guard) spawn(spec spawnSpec, ended func(exitStatus)) (process, error) {
 	p.id = g.last
 	g.procs[p.id] = p
 	g.mu.Unlock()
-	m := guardMessage{Op: "spawn", ID: p.id, Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir}
-	if err := g.send(m, spec.Files); err != nil {
-		g.take(p.id)
-		return nil, err
+	m := guardMessage{Op: "spawn", ID: p.id, Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir, Template: spec.Template}
+	for {
+		if err := g.send(m, spec.Files); err != nil {
+			g.take(p.id)
+			return nil, err
+		}
+		err := <-p.started
+		if err == errUnforked {
+			m.Template = nil
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
-	if err := <-p.started; err != nil {
-		return nil, err
-	}
-	return p, nil
 }
 
 // send never blocks for long: a guard that does not read is ended, which takes its children along.
@@ -147,6 +159,15 @@ func (g *guard) listen() {
 
 func (g *guard) hear(m guardMessage) {
 	switch m.Op {
+	case "template":
+		g.log.Warn("executors are started one by one: there is no template to fork them from; it is tried again", "reason", m.Text)
+	case "unforked":
+		g.mu.Lock()
+		p := g.procs[m.ID]
+		g.mu.Unlock()
+		if p != nil {
+			p.started <- errUnforked
+		}
 	case "started", "failed":
 		g.mu.Lock()
 		p := g.procs[m.ID]

@@ -16,7 +16,7 @@ import (
 // and the end of either side is an EOF that comes after everything sent before it.
 //
 //	node  -> guard  spawn (+fds) | kill | killall | alive | peers | quit
-//	guard -> node   started | failed | exited | fenced | said
+//	guard -> node   started | failed | unforked | exited | fenced | template (there is none, and why)
 
 // maxPacket bounds one packet; the kernel refuses to send more than the socket buffer (about 200 KiB).
 const maxPacket = 180 << 10
@@ -32,6 +32,8 @@ type guardMessage struct {
 	Dir   string      `json:"dir,omitempty"`
 	Until int64       `json:"until,omitempty"`
 	Peers []Statement `json:"peers,omitempty"`
+
+	Template []string `json:"template,omitempty"`
 
 	Pid    int         `json:"pid,omitempty"`
 	Status *exitStatus `json:"status,omitempty"`

@@ -9,13 +9,18 @@ import (
 )
 
 // Executions leave no descriptors, files, zombies or processes behind. COFLUX_SLOW=1 makes it 1,000.
-func TestNothingLeaks(t *testing.T) {
-	t.Parallel()
+func TestNothingLeaks(t *testing.T) { bothWays(t, nothingLeaks) }
+
+func nothingLeaks(t *testing.T, way func(*Config)) {
 	n := 60
 	if os.Getenv("COFLUX_SLOW") != "" {
 		n = 1000
 	}
-	e := newEngine(t, func(c *Config) { c.Warm = 3 })
+	e := newEngine(t, func(c *Config) { way(c); c.Warm = 3 })
+	children := 3
+	if e.pool.py.fork {
+		children++ // the template
+	}
 	big := make([]int, 30000) // a result of more than 64 KiB goes through a file
 	round := func(n int) {
 		var hs []*testHost
@@ -41,22 +46,26 @@ func TestNothingLeaks(t *testing.T) {
 		e.settled(3)
 	}
 	guard := e.pool.guard.cmd.Process.Pid
-	count := func() [3]int {
+	count := func() [4]int {
+		inner := 0
+		if e.pool.py.fork {
+			inner = openIn(templateOf(t, e))
+		}
 		fds, _ := os.ReadDir("/proc/" + strconv.Itoa(guard) + "/fd")
 		kids, _ := filepath.Glob("/proc/" + strconv.Itoa(guard) + "/task/*")
 		files, _ := filepath.Glob(e.pool.cfg.Scratch + "/x*/*/*")
-		return [3]int{len(fds), len(kids), len(files)}
+		return [4]int{len(fds), len(kids), len(files), inner}
 	}
 	round(8)
 	before := count()
 	round(n)
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		after, kids := count(), childrenOf(guard)
-		if after[0] <= before[0] && after[1] <= before[1]+4 && after[2] == 0 && kids == 3 {
+		if after[0] <= before[0] && after[1] <= before[1]+4 && after[2] == 0 && after[3] <= before[3] && kids == children {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("descriptors, threads and files of the guard: %v before, %v after; %d children, want 3", before, after, kids)
+			t.Fatalf("descriptors, threads and files of the guard, descriptors of the template: %v before, %v after; %d children, want %d", before, after, kids, children)
 		}
 	}
 }

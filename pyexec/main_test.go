@@ -24,6 +24,20 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// executorTestEnv chooses Config.Executor for the tests that do not try both.
+const executorTestEnv = "COFLUX_TEST_EXECUTOR"
+
+// bothWays runs a test with forked and with spawned executors.
+func bothWays(t *testing.T, test func(*testing.T, func(*Config))) {
+	t.Parallel()
+	for _, way := range []string{"fork", "spawn"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(c *Config) { c.Executor = way })
+		})
+	}
+}
+
 // engine is the smallest thing that answers bodies: it runs what they submit in the same pool.
 type engine struct {
 	t    testing.TB
@@ -54,7 +68,7 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 	t.Helper()
 	cfg := Config{
 		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 2, Scratch: t.TempDir(),
-		Python: os.Getenv("COFLUX_TEST_PYTHON"), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
+		Python: os.Getenv("COFLUX_TEST_PYTHON"), Executor: os.Getenv(executorTestEnv), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
 	}
 	if testing.Verbose() {
 		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})

@@ -70,6 +70,9 @@ func New(cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := py.setExecutor(cfg.Executor); err != nil {
+		return nil, err
+	}
 	return &Pool{
 		cfg: cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
@@ -90,7 +93,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
 	}
-	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot)
+	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.log)
 	if err != nil {
 		null.Close()
 		return err
@@ -205,7 +208,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 	// Nothing of it is alive. A statement that it is still trying to make would come after the node is back, and be false
 	// of what runs then.
 	g.cmd.Process.Kill()
-	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot)
+	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.log)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,7 +18,8 @@ type python struct {
 	argv    []string // followed by execute or discover
 	env     []string
 	dir     string // where they start; empty = the node's directory
-	foreign bool   // speaks on stdin and stdout; ours uses descriptors 3 and 4
+	fork    bool
+	foreign bool // speaks on stdin and stdout; ours uses descriptors 3 and 4
 	path    []string
 }
 
@@ -200,5 +202,25 @@ func probeInterpreter(exe string, path []string) (probe, error) {
 }
 
 func (py *python) executeSpec(files []*os.File) spawnSpec {
-	return spawnSpec{Argv: append(append([]string(nil), py.argv...), "execute"), Env: py.env, Dir: py.dir, Files: files}
+	spec := spawnSpec{Argv: py.command("execute"), Env: py.env, Dir: py.dir, Files: files}
+	if py.fork {
+		spec.Template = py.command("fork")
+	}
+	return spec
+}
+
+func (py *python) command(name string) []string { return append(slices.Clone(py.argv), name) }
+
+// setExecutor decides how executors come to be.
+func (py *python) setExecutor(way string) error {
+	switch {
+	case way == "spawn":
+	case way != "" && way != "fork":
+		return fmt.Errorf("--executor %s is not possible: give fork or spawn", way)
+	case !py.foreign:
+		py.fork = true
+	case way == "fork":
+		return errors.New("--executor fork is not possible with an adapter or a coflux package that is not this one: give spawn")
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package pyexec
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -18,6 +19,9 @@ const guardBootEnv = "COFLUX_GUARD_BOOT"
 
 // executorEnv marks an executor and what it starts with the number of its spawn.
 const executorEnv = "COFLUX_EXECUTOR"
+
+// executorMark has the same length for every number, because a forked executor writes its own over the template's.
+func executorMark(id uint64) string { return fmt.Sprintf("%s=%020d", executorEnv, id) }
 
 // reap is the one goroutine that waits for children: who reaps also kills. A dead leader is left a zombie (so its pid
 // cannot be used again) until its group got SIGKILL.
@@ -52,7 +56,11 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 	if ws.Signaled() {
 		status.Signal = int(ws.Signal())
 	}
-	report := func() { g.out.put(guardMessage{Op: "exited", ID: id, Status: status}) }
+	report := func() {
+		if !g.templateEnded(id, *status) {
+			g.out.put(guardMessage{Op: "exited", ID: id, Status: status})
+		}
+	}
 	strays := map[int]bool{}
 	alive := func() bool {
 		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0
@@ -75,7 +83,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 // which is their subreaper, and are known by their environment. A dying process has none any more, so those once found
 // are kept in known until they are reaped.
 func (g *guardServer) killStrays(id uint64, known map[int]bool) int {
-	mark := executorEnv + "=" + strconv.FormatUint(id, 10)
+	mark := executorMark(id)
 	children := ownChildren()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,10 +127,7 @@ func (g *guardServer) killEverything(limit time.Duration) bool {
 		left := len(g.procs) + len(children)
 		g.mu.Unlock()
 		if left > 0 {
-			select {
-			case g.born <- struct{}{}:
-			default:
-			}
+			g.wakeReaper()
 			continue
 		}
 		if g.boot == "" {

@@ -6,8 +6,7 @@ import (
 	"syscall"
 )
 
-// spawner starts processes. The guard's client is the spawner of this package; a fork server is another behind the
-// same calls: it takes a spec without Argv's cost and reports the same pid and end.
+// spawner starts processes, as the guard's client does.
 type spawner interface {
 	// spawn starts a process in its own group with files as its descriptors 0, 1, 2, ...; the caller keeps and closes
 	// its own copies. ended is called once, from another goroutine, when the group is gone and reaped.
@@ -25,6 +24,10 @@ type spawnSpec struct {
 	Env   []string // put over the guard's own environment, which is the node's
 	Dir   string
 	Files []*os.File
+
+	// Template is the argv of a process that can fork what is wanted, with the same environment and directory. Argv is
+	// used while there is none. Empty = always Argv.
+	Template []string
 }
 
 // exitStatus says how a process ended; gone means that the guard died and took everything with it.

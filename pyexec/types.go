@@ -15,7 +15,7 @@ var ErrFenced = errors.New("the pool is fenced: every process was killed; call R
 // ErrStopped is what Run answers before Start and after Stop.
 var ErrStopped = errors.New("the pool is not running")
 
-// Config says what to run and where; every field has a use in both spawn mode and a later fork server.
+// Config says what to run and where.
 type Config struct {
 	Adapter []string     // argv prefix of a third-party adapter; empty = found Python with the SDK
 	Python  string       // interpreter; empty = look for one, see findPython
@@ -25,6 +25,10 @@ type Config struct {
 	Scratch string       // directory for working directories, value files, the SDK and code snapshots; must exist
 	Boot    string       // COFLUX_BOOT of every child, this pool's alone: what Sweep and the guard recognise leftovers by
 	Logger  hclog.Logger // required
+
+	// Executor is how executors come to be: fork (from a template that has imported the SDK), spawn (each from its
+	// program file); "" = fork with our SDK, spawn with any other adapter.
+	Executor string
 
 	// DiscoverTimeout limits the import of one module; 0 = 60 s.
 	DiscoverTimeout time.Duration

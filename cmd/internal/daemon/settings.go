@@ -41,6 +41,7 @@ func newSettings() *settings {
 	f.StringSliceVar(&c.Path, "path", c.Path, "look for modules in this `DIRECTORY` (repeatable); the current directory if not given")
 	f.StringVar(&c.Python, "python", c.Python, "run this `INTERPRETER`; if not given: the active virtual environment, .venv, venv, python3, python")
 	f.StringSliceVar(&c.Adapter, "adapter", c.Adapter, "run this `COMMAND` (words separated by commas) that speaks the adapter protocol, instead of Python")
+	f.StringVar(&c.Executor, "executor", c.Executor, "how the process of a body comes to be, `WAY`: fork, from one that has imported the package, or spawn, by itself; if not given: fork, and spawn with an --adapter")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "run at most `N` bodies at once; one that waits for another does not count")
 	f.BoolVar(&c.Reload, "reload", c.Reload, "watch the modules' files: new executions use the new code, broken code leaves the last good one serving")
 

@@ -1,4 +1,4 @@
-"""The adapter program: python -m coflux discover|execute."""
+"""The adapter program: python -m coflux discover|execute|fork."""
 
 import sys
 
@@ -8,11 +8,15 @@ def main(argv: list[str]) -> int:
         from coflux import _execute
 
         return _execute.main()
+    if argv[:1] == ["fork"] and len(argv) == 1:
+        from coflux import _fork
+
+        return _fork.main()
     if argv[:1] == ["discover"] and len(argv) > 1:
         from coflux import _discover
 
         return _discover.main(argv[1:])
-    print("usage: python -m coflux discover MODULE [MODULE...] | execute", file=sys.stderr)
+    print("usage: python -m coflux discover MODULE [MODULE...] | execute | fork", file=sys.stderr)
     return 2
 
 

@@ -127,6 +127,15 @@ def leave_child(how, file):
     """Starts a process that outlives the body and writes for ever; returns its pid."""
     import subprocess
 
+    if how == "fork":
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            open(file, "w").write(str(os.getpid()))
+            time.sleep(1000)
+        while not os.path.exists(file) or not open(file).read():
+            time.sleep(0.001)
+        return child
     child = subprocess.Popen(
         [sys.executable, "-c", "import os, time\nopen(%r, 'w').write(str(os.getpid()))\nwhile True: os.write(1, b'noise' * 100 + b'\\n')" % file],
         start_new_session=how == "session",
@@ -215,3 +224,51 @@ def poll():
         h.result()
     except Exception as exc:
         return [first, type(exc).__name__, str(exc)]
+
+
+@task()
+def about():
+    """What a process is, as far as its making decides it."""
+    import ctypes
+    import signal
+
+    death = ctypes.c_int()
+    ctypes.CDLL(None).prctl(2, ctypes.byref(death), 0, 0, 0)
+    with open("/proc/self/environ", "rb") as file:
+        environ = dict(entry.split(b"=", 1) for entry in file.read().split(b"\0") if b"=" in entry)
+    signals = {}
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(("SigBlk", "SigIgn", "SigCgt", "Threads")):
+                signals[line.split(":")[0]] = line.split()[1]
+    return {
+        "death": death.value,
+        "leads": os.getpgrp() == os.getpid(),
+        "parent": os.getppid(),
+        "nice": os.nice(0),
+        "argv": sys.argv,
+        "inherited": sorted(int(fd) for fd in os.listdir("/proc/self/fd") if int(fd) < 5),
+        "others": len([fd for fd in os.listdir("/proc/self/fd") if int(fd) >= 5]),
+        "inheritable": [os.get_inheritable(fd) for fd in range(5)],
+        "mark": environ[b"COFLUX_EXECUTOR"].decode() == os.environ["COFLUX_EXECUTOR"],
+        "boot": environ[b"COFLUX_BOOT"].decode(),
+        "streams": [str(sys.__stdin__), str(sys.__stdout__), str(sys.__stderr__), sys.__stdout__.seekable()],
+        "collects": __import__("gc").isenabled(),
+        "signals": signals,
+        "handlers": str(signal.getsignal(signal.SIGINT)),
+        "environ": sorted(os.environ),
+        "path": sys.path,
+    }
+
+
+@task()
+def dice():
+    import random
+
+    return [os.environ["COFLUX_EXECUTOR"], random.random()]
+
+
+@task()
+def await_(file):
+    while not os.path.exists(file):
+        time.sleep(0.005)

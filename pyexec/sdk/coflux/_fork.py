@@ -1,0 +1,150 @@
+"""python -m coflux fork: the template, a process that makes executors out of itself.
+
+A request is one packet on the control socket: the number of the spawn, and the executor's descriptors 0 to 4 followed by
+the one on which it is told to go. There are two forks for each executor. The process in between ends at once, so that the
+guard, the next subreaper, becomes the executor's parent: it reaps and kills forked executors like the others. The pid is
+told when that has happened; the executor does nothing until the guard, who then knows it, lets it go.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_CONTROL = 5
+_OWN = 5  # an executor keeps the descriptors below it
+_PR_SET_PDEATHSIG = 1
+_SIGKILL = 9
+_MARK = "COFLUX_EXECUTOR"
+
+
+def main() -> int:
+    from coflux import _execute
+
+    if _Template().serve():
+        return _execute.main()
+    return 0
+
+
+class _Template:
+    def __init__(self) -> None:
+        import ctypes
+        import gc
+
+        import _socket
+
+        self._guard = os.getppid()
+        self._control = _socket.socket(fileno=_CONTROL)
+        self._room = _socket.CMSG_SPACE(8 * 4)
+        self._prctl = ctypes.CDLL(None).prctl
+        self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)  # as it is; the first call costs more
+        self._mark = _find_mark()
+        _write_mark(self._mark, os.environ[_MARK])  # fails here rather than in every executor
+        self._born = os.pipe()
+        # Executors look into the user's directories as they are when they look.
+        for path in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+            sys.path_importer_cache.pop(path, None)
+        threads = len(os.listdir("/proc/self/task"))
+        if threads > 1:
+            raise SystemExit(f"it has {threads} threads before any module of the user's was imported")
+        gc.collect()
+        gc.freeze()  # a collection in an executor would copy every page otherwise
+
+    def serve(self) -> bool:
+        """True in an executor, False at the end of the template."""
+        from coflux import _json
+
+        while True:
+            data, ancillary, _, _ = self._control.recvmsg(4096, self._room)
+            if not data:
+                return False
+            number = _json.loads(data)["id"]
+            pid = self._fork(number, _descriptors(ancillary))
+            if pid is None:
+                return True
+            self._control.send(_json.dumps({"id": number, "pid": pid}))
+
+    def _fork(self, number: int, fds: list[int]) -> int | None:
+        """The pid of a new executor, 0 if there is none, None in the executor."""
+        between = -1
+        try:
+            if len(fds) == _OWN + 1:
+                between = os.fork()
+        except OSError:
+            pass  # the limit of processes, or no memory: the guard tries it in its way and tells why that fails
+        if between == 0:
+            try:
+                executor = os.fork()
+                if executor:
+                    os.setpgid(executor, executor)
+                    os.write(self._born[1], executor.to_bytes(4, "little"))
+                    os._exit(0)
+                self._become(number, fds)
+                return None
+            except BaseException:
+                os._exit(1)
+        for fd in fds:
+            os.close(fd)
+        if between < 0:
+            return 0
+        status = os.waitpid(between, 0)[1]
+        if os.WIFSIGNALED(status):  # perhaps after it told a pid, which would be taken for the next one's
+            raise SystemExit(f"a process that it forked was killed by signal {os.WTERMSIG(status)}")
+        if status != 0:
+            return 0
+        return int.from_bytes(os.read(self._born[0], 4), "little")
+
+    def _become(self, number: int, fds: list[int]) -> None:
+        go = fds[_OWN]
+        for own, fd in enumerate(fds[:_OWN]):
+            os.dup2(fd, own)
+        self._control.detach()
+        for name in os.listdir("/proc/self/fd"):
+            fd = int(name)
+            if fd >= _OWN and fd != go:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass  # it was that of the listing
+        mark = f"{number:020d}"
+        _write_mark(self._mark, mark)
+        os.environ[_MARK] = mark
+        sys.argv[1:] = ["execute"]
+        if os.read(go, 1) != b"g":
+            os._exit(1)  # the guard has given it up
+        os.close(go)
+        # Only now, because it is also sent when a process gets a new parent.
+        if self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) != 0 or os.getppid() != self._guard:
+            os._exit(1)
+
+
+def _descriptors(ancillary: list) -> list[int]:
+    fds: list[int] = []
+    for _, _, data in ancillary:
+        fds += [int.from_bytes(data[i : i + 4], sys.byteorder) for i in range(0, len(data) - 3, 4)]
+    return fds
+
+
+def _find_mark() -> int:
+    """Where the kernel finds the value of COFLUX_EXECUTOR when it shows /proc/PID/environ.
+
+    A fork has the template's: orphans of an executor that did not exec would be taken for the template's.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    begin, end = int(fields[47]), int(fields[48])
+    memory = os.open("/proc/self/mem", os.O_RDONLY)
+    try:
+        block = b"\0" + os.pread(memory, end - begin, begin)
+    finally:
+        os.close(memory)
+    name = f"\0{_MARK}=".encode()
+    return begin - 1 + block.index(name) + len(name)
+
+
+def _write_mark(address: int, mark: str) -> None:
+    memory = os.open("/proc/self/mem", os.O_WRONLY)
+    try:
+        os.pwrite(memory, mark.encode(), address)
+    finally:
+        os.close(memory)
