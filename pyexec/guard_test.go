@@ -334,3 +334,20 @@ func TestRevivedPoolIsNotDeclaredDead(t *testing.T) {
 		t.Error("a guard of before states that nothing is alive")
 	}
 }
+
+func TestEndReportedBeforeTheStartHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	ends := 0
+	p := &guardProcess{started: make(chan error, 1), ended: func(exitStatus) { ends++ }}
+	g := &guard{procs: map[uint64]*guardProcess{7: p}}
+	g.hear(guardMessage{Op: "exited", ID: 7, Status: &exitStatus{}})
+	g.hear(guardMessage{Op: "started", ID: 7, Pid: 1})
+	select {
+	case err := <-p.started:
+		if err != nil || ends != 1 {
+			t.Errorf("started with %v, ended %d times", err, ends)
+		}
+	default:
+		t.Error("who waits for the start waits for ever")
+	}
+}

@@ -187,6 +187,10 @@ func (g *guard) hear(m guardMessage) {
 		p.started <- nil
 	case "exited":
 		if p := g.take(m.ID); p != nil && m.Status != nil {
+			if !p.live { // it ended so soon that the guard's reaper was quicker than the word of its start
+				p.live = true
+				p.started <- nil
+			}
 			p.ended(*m.Status)
 		}
 	case "fenced":
