@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"strconv"
+
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/oklog/ulid/v2"
 )
@@ -78,7 +80,8 @@ func (d *decision) seen(requestID string) (answer string, err error) {
 	}
 	if at := int64(id.Time()); at <= d.now-RequestWindow || at > d.now+RequestWindow {
 		return "", &Error{Code: CodeExpired, Message: "the request's id is older than is remembered, so it was not executed",
-			Hint: "submit it anew with a fresh id; if the id was fresh, the clock of the asking machine is off by more than ten minutes"}
+			Hint:    "submit it anew with a fresh id; if the id was fresh, the clock of the asking machine is off by more than ten minutes",
+			Details: map[string]string{"logTime": strconv.FormatInt(d.now, 10)}}
 	}
 	return "", nil
 }

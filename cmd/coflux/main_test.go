@@ -186,7 +186,7 @@ func TestBaseURL(t *testing.T) {
 		{"[::1]:7777", nil, "http://[::1]:7777"},
 		{"::1", nil, "http://[::1]:7777"},
 		{"127.0.0.1", &yes, "https://127.0.0.1:443"},
-		{"mesh.example.com", nil, "https://mesh.example.com:443"},
+		{"mesh.example.com", nil, "http://mesh.example.com:7777"}, {"mesh.example.com", &yes, "https://mesh.example.com:443"},
 		{"mesh.example.com:7777", &no, "http://mesh.example.com:7777"},
 		{"http://10.0.0.5", nil, "http://10.0.0.5:7777"},
 		{"https://x:8443/", nil, "https://x:8443"},

@@ -79,7 +79,6 @@ func TestBadBodies(t *testing.T) {
 		{"huge number", "submit_workflow", submit(`,"delay":1e400`), 400, "bad_request", fields{"delay": "invalid"}},
 		{"control in key", "submit_workflow", submit(`,"idempotencyKey":"a\u0000b"`), 400, "bad_request", fields{"idempotencyKey": "invalid"}},
 		{"no ulid", "submit_workflow", submit(`,"requestId":"7"`), 400, "bad_request", fields{"requestId": "invalid"}},
-		{"old ulid", "submit_workflow", submit(`,"requestId":"01ARZ3NDEKTSV4RRFFQ69G5FAV"`), 409, "expired", nil},
 		{"waitFor", "submit_workflow", submit(`,"waitFor":[0]`), 400, "not_supported", notSupported("waitFor")},
 		{"cache", "submit_workflow", submit(`,"cache":{"params":true}`), 400, "not_supported", notSupported("cache")},
 		{"defer", "submit_workflow", submit(`,"defer":{"params":true}`), 400, "not_supported", notSupported("defer")},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
 )
 
 var (
@@ -150,4 +152,24 @@ func (s *Server) do(w http.ResponseWriter, r *http.Request, req scheduler.Reques
 	}
 	w.Header().Set("Coflux-Index", strconv.FormatUint(reply.Index, 10))
 	return reply.Answer, nil
+}
+
+// doOnce has a request decided that must not be done twice. Where the client gave no id one is made here; should log time
+// be far from this machine's clock, so that a fresh id counts as expired, it is made once more, from log time.
+func (s *Server) doOnce(w http.ResponseWriter, r *http.Request, req scheduler.Request, id *string) (scheduler.Answer, error) {
+	if *id != "" {
+		return s.do(w, r, req)
+	}
+	*id = ulid.Make().String()
+	answer, err := s.do(w, r, req)
+	var refused *scheduler.Error
+	if !errors.As(err, &refused) || refused.Code != scheduler.CodeExpired {
+		return answer, err
+	}
+	at, perr := strconv.ParseUint(refused.Details["logTime"], 10, 64)
+	if perr != nil {
+		return answer, err
+	}
+	*id = ulid.MustNew(min(at, ulid.MaxTime()), rand.Reader).String()
+	return s.do(w, r, req)
 }

@@ -15,7 +15,7 @@ func (s *Server) rerunStep(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q := &scheduler.RerunStep{RequestID: ulid.Make().String()}
+	q := &scheduler.RerunStep{}
 	q.Workspace = b.required("workspaceId", plainText, maxName)
 	q.Step = b.required("stepId", plainText, 200)
 	if b.has("requestId") {
@@ -32,7 +32,7 @@ func (s *Server) rerunStep(w http.ResponseWriter, r *http.Request) error {
 	if err := s.checkWorkspace(ctx, r, q.Workspace); err != nil {
 		return err
 	}
-	answer, err := s.do(w, r, q)
+	answer, err := s.doOnce(w, r, q, &q.RequestID)
 	if err != nil {
 		return err
 	}

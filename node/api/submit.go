@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -34,13 +32,6 @@ func (s *Server) submitWorkflow(w http.ResponseWriter, r *http.Request) error {
 	if err := s.checkWorkspace(ctx, r, sub.Workspace); err != nil {
 		return err
 	}
-	if sub.RequestID == "" {
-		id, err := ulid.New(ulid.Now(), rand.Reader)
-		if err != nil {
-			return fmt.Errorf("make a request id: %w", err)
-		}
-		sub.RequestID = id.String()
-	}
 	for _, a := range sub.arguments {
 		v, err := s.Backend.StoreValue(r.Context(), a)
 		if err != nil {
@@ -48,7 +39,7 @@ func (s *Server) submitWorkflow(w http.ResponseWriter, r *http.Request) error {
 		}
 		sub.Arguments = append(sub.Arguments, v)
 	}
-	answer, err := s.do(w, r, &sub.SubmitRun)
+	answer, err := s.doOnce(w, r, &sub.SubmitRun, &sub.RequestID)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -91,12 +92,9 @@ func (c *Client) Submit(ctx context.Context, r SubmitRequest) (Submitted, error)
 	for i, a := range r.Arguments {
 		arguments[i] = [2]string{"json", a}
 	}
-	if r.RequestID == "" {
-		id, err := ulid.New(ulid.Now(), rand.Reader)
-		if err != nil {
-			return Submitted{}, fmt.Errorf("make a request id: %w", err)
-		}
-		r.RequestID = id.String()
+	own, began := r.RequestID == "", time.Now()
+	if own {
+		r.RequestID = ulid.MustNew(ulid.Timestamp(began), rand.Reader).String()
 	}
 	body["workspaceId"], body["module"], body["target"] = r.WorkspaceID, r.Module, r.Target
 	body["arguments"], body["requestId"] = arguments, r.RequestID
@@ -104,8 +102,28 @@ func (c *Client) Submit(ctx context.Context, r SubmitRequest) (Submitted, error)
 		body["idempotencyKey"] = r.IdempotencyKey
 	}
 	var out Submitted
-	err := c.post(ctx, call{path: "/api/submit_workflow", body: body, idempotent: true, untilDone: true}, &out)
+	submit := call{path: "/api/submit_workflow", body: body, idempotent: true, untilDone: true}
+	err := c.post(ctx, submit, &out)
+	if at, ok := logTime(err); ok && own && time.Since(began) < time.Minute {
+		// The id was fresh, so the clocks differ: it was not executed, and is made once more from the mesh's time.
+		body["requestId"] = ulid.MustNew(at, rand.Reader).String()
+		err = c.post(ctx, submit, &out)
+	}
 	return out, err
+}
+
+// logTime is the mesh's time, milliseconds, in the refusal of an expired id.
+func logTime(err error) (ms uint64, ok bool) {
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Code != "expired" {
+		return 0, false
+	}
+	var details struct{ LogTime string }
+	if json.Unmarshal(refused.Details, &details) != nil {
+		return 0, false
+	}
+	ms, perr := strconv.ParseUint(details.LogTime, 10, 64)
+	return ms, perr == nil && ms <= ulid.MaxTime()
 }
 
 // CancelExecution cancels an execution and all that descends from it.
