@@ -13,6 +13,10 @@ import (
 // askTimeout is how long a request from outside looks for a leader that decides it.
 const askTimeout = 10 * time.Second
 
+// leaderless is how long nobody may lead before a request is given up: an election takes well below a second, so by then
+// there is no majority.
+const leaderless = 3 * time.Second
+
 // errNoQuorum means that no leader with a majority could be reached in time. What was asked may or may not have been
 // done; repeated with the same id it is done once.
 var errNoQuorum = errors.New("no leader that a majority follows can be reached")
@@ -77,9 +81,14 @@ func (r *router) Linear(ctx context.Context) (*state.View, error) {
 // is given back. A try ends when another node leads: a leader that hangs keeps nobody.
 func (r *router) untilLed(ctx context.Context, try func(ctx context.Context, id string, self bool) error) error {
 	wait := 5 * time.Millisecond
+	led := time.Now()
 	for {
 		id, _, self := r.host.Leader()
+		if id == "" && time.Since(led) > leaderless {
+			return errNoQuorum
+		}
 		if id != "" {
+			led = time.Now()
 			attempt, cancel := context.WithCancel(ctx)
 			stop := watchLeader(r.host, id, cancel)
 			err := try(attempt, id, self)
