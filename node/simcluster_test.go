@@ -163,7 +163,7 @@ func (c *simCluster) members() (out []consensus.MemberInfo) {
 
 // restart begins the next process of a node that was killed.
 func (c *simCluster) restart(n *simNode) *simNode {
-	for i, o := range c.nodes {
+	for i, o := range c.all() {
 		if o.simDisk == n.simDisk {
 			return c.start(n.simDisk, i)
 		}

@@ -28,6 +28,13 @@ func (n *simNet) change(f func()) {
 	n.changed = make(chan struct{})
 }
 
+// delay is how long a frame takes.
+func (n *simNet) delay() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.latency
+}
+
 // until blocks until ok, which is asked under the lock; false when done came first.
 func (n *simNet) until(done <-chan struct{}, ok func() bool) bool {
 	for {
@@ -102,7 +109,7 @@ func (p *simPipe) pump(from, to *simEnd) {
 	for {
 		frames, err := from.out.take(context.Background())
 		if err == nil {
-			time.Sleep(p.net.latency)
+			time.Sleep(p.net.delay())
 		}
 		if !p.net.until(p.dead, func() bool { return p.net.open(from, to) }) {
 			return

@@ -121,6 +121,7 @@ func (p *Pool) clean() error {
 func (p *Pool) adopt(g *guard) {
 	p.guard = g
 	p.state = stateRunning
+	p.idle = nil // those of the guard before have ended with it, though not each may have been reported yet
 	if p.peers != nil {
 		g.send(guardMessage{Op: "peers", Peers: p.peers}, nil)
 	}
