@@ -198,6 +198,9 @@ func (n *testNode) kill() {
 }
 
 func (c *testCluster) stop() {
+	// A change of the configuration that is under way has to end first: Raft may never answer it after its shutdown, which a
+	// host waits for with a limit, while the bubble of a test waits for ever.
+	time.Sleep(2 * time.Second)
 	for _, n := range c.nodes {
 		n.kill()
 	}
