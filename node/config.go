@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // Config says what a node is and how it is reached. Durations of the whole mesh (leases and so on) are replicated
@@ -77,9 +79,6 @@ func Default() Config {
 // nodeName is what a node may be called.
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// workspaceName is what the scheduler takes.
-var workspaceName = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
-
 // moduleName is a dotted Python name.
 var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 
@@ -124,7 +123,7 @@ func (c Config) Validate() error {
 		return errors.New("--bootstrap-expect of 2 or more needs --join, to find the others")
 	case c.DrainTimeout < 0:
 		return fmt.Errorf("--drain-timeout %s is negative: give 0 for no limit, or a duration such as 30s", c.DrainTimeout)
-	case !workspaceName.MatchString(c.Workspace):
+	case !scheduler.ValidWorkspace(c.Workspace):
 		return fmt.Errorf("--workspace %q cannot name a workspace: use letters, digits, _ and - in segments between slashes", c.Workspace)
 	case strings.TrimSpace(c.Project) == "":
 		return errors.New("--project must not be empty")

@@ -16,6 +16,9 @@ type CreateWorkspace struct {
 // workspaceName is one or more segments between slashes (semantics 18).
 var workspaceName = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
 
+// ValidWorkspace tells whether a workspace may have the name.
+func ValidWorkspace(name string) bool { return len(name) <= 200 && workspaceName.MatchString(name) }
+
 func (r *CreateWorkspace) decide(d *decision) (Answer, error) {
 	if d.WorkspaceByName(r.Project, r.Name) != nil && !r.Ensure {
 		return Answer{}, &Error{Code: CodeBadRequest, Message: "a workspace named " + r.Name + " exists already",
@@ -32,7 +35,7 @@ func (d *decision) ensureWorkspace(project, name string) (*state.Workspace, erro
 	if w := d.WorkspaceByName(project, name); w != nil {
 		return w, nil
 	}
-	if len(name) > 200 || !workspaceName.MatchString(name) {
+	if !ValidWorkspace(name) {
 		return nil, &Error{Code: CodeBadRequest, Message: "a workspace's name is letters, digits, _ and - in segments between slashes",
 			Details: map[string]string{"name": "invalid"}}
 	}

@@ -1,0 +1,31 @@
+package node
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestConfigSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	if err := Default().Validate(); err != nil {
+		t.Fatalf("the default is refused: %v", err)
+	}
+	for want, change := range map[string]func(*Config){
+		"--http-port 70000":         func(c *Config) { c.HTTPPort = 70000 },
+		"port 7946 is given twice":  func(c *Config) { c.PeerPort = 7946 },
+		`--join "nowhere"`:          func(c *Config) { c.Join = []string{"nowhere"} },
+		`--repo "flows.py/x"`:       func(c *Config) { c.Repos = []string{"flows.py/x"} },
+		`--name "a b"`:              func(c *Config) { c.Name = "a b" },
+		"--concurrency 0":           func(c *Config) { c.Concurrency = 0 },
+		"--voters 4":                func(c *Config) { c.Voters = 4 },
+		"needs --join":              func(c *Config) { c.BootstrapExpect = 3 },
+		`--workspace "a b"`:         func(c *Config) { c.Workspace = "a b" },
+		"0.0.0.0 is not a loopback": func(c *Config) { c.Bind = "0.0.0.0" },
+	} {
+		c := Default()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want a sentence with %q, got %v", want, err)
+		}
+	}
+}
