@@ -56,6 +56,8 @@ type Config struct {
 	DrainTimeout time.Duration
 	LogLevel     string
 	LogJSON      bool
+	// Profile serves Go's profiles on the HTTP port.
+	Profile bool
 	// Version of the program, shown to others.
 	Version string
 

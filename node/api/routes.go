@@ -53,6 +53,7 @@ var routes = []route{
 	{"HEAD", "/blobs/{key...}", permRead, (*Server).headBlob, "whether a blob exists"},
 	{"PUT", "/blobs/{key...}", permSubmit, (*Server).putBlob, "store a blob under its key"},
 	{"GET", "/logs", permRead, (*Server).logs, "log lines of a run, live with Accept: text/event-stream"},
+	{"GET", "/debug/pprof/{name...}", permAdmin, (*Server).profile, "Go's profiles of this node, with --pprof"},
 }
 
 // mux builds one entry per path, so that a wrong method is told from a wrong path.
@@ -68,7 +69,7 @@ func (s *Server) mux() http.Handler {
 	for path, methods := range byPath {
 		mux.Handle(path, s.serve(dispatch(methods)))
 	}
-	for _, prefix := range []string{"/api/", "/topics/"} {
+	for _, prefix := range []string{"/api/", "/topics/", "/debug/"} {
 		mux.Handle(prefix, s.serve(unknownPath))
 	}
 	if s.Page != nil {

@@ -19,6 +19,8 @@ type Config struct {
 	// AllowedHosts are names and addresses (without port) that this node may be called, beside loopback, *.localhost and
 	// the address that a connection arrived at.
 	AllowedHosts []string
+	// Profile opens /debug/pprof.
+	Profile bool
 	// Page answers what is no route: the web page. May be nil.
 	Page http.Handler
 }

@@ -67,6 +67,7 @@ func newSettings() *settings {
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "when stopping, wait so long for what runs; 0s = for ever")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "`LEVEL` of the log on stderr: trace, debug, info, warn, error")
 	f.BoolVar(&c.LogJSON, "log-json", c.LogJSON, "log JSON lines")
+	f.BoolVar(&c.Profile, "pprof", c.Profile, "serve Go's profiles of this node at /debug/pprof/ of the HTTP port")
 	f.StringVarP(&s.config, "config", "c", "", "read settings from this TOML `FILE`; its keys are the flags' names without --")
 	f.BoolVarP(&s.help, "help", "h", false, "print this text")
 	f.BoolVar(&s.version, "version", false, "print the version")
