@@ -58,6 +58,38 @@ func start(t *testing.T, cfg Config) *Mesh {
 	return m
 }
 
+// TestTakenPort: a port that another program takes at the last moment costs a mesh nothing but time.
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	chosen := 0
+	m, err := startOn(Config{Nodes: 2, Drain: 5 * time.Second}, func(cfg Config, i int) (ports, error) {
+		p, err := choosePorts(cfg, i)
+		if chosen++; chosen == 2 {
+			p.peer = taken.Addr().(*net.TCPAddr).Port
+		}
+		return p, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := m.Stop(context.Background(), false); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := m.Ready(t.Context(), 60*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if chosen != 4 || len(m.Nodes) != 2 {
+		t.Errorf("ports were chosen %d times for %d nodes", chosen, len(m.Nodes))
+	}
+}
+
 func TestMeshComesUpAndGoes(t *testing.T) {
 	t.Parallel()
 	m := start(t, Config{Nodes: 1, Repos: []string{"flows"}, Path: []string{module(t, flows)}})

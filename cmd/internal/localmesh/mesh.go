@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coflux-mesh/coflux/node/api/client"
@@ -46,9 +47,14 @@ type Mesh struct {
 	cfg     Config
 	starter *starter
 	http    *http.Client
+	choose  func(Config, int) (ports, error)
+	again   int // how often all was started anew
 	once    sync.Once
 	stopErr error
 }
+
+// maxAgain bounds how often a mesh is started anew because another program was faster with one of its ports.
+const maxAgain = 3
 
 // Start starts the processes: the first creates the mesh, the others join it. Use Ready to wait for them.
 // The processes are this very program, called as "coflux node".
@@ -56,22 +62,30 @@ func Start(cfg Config) (*Mesh, error) {
 	if cfg.Nodes < 1 || cfg.Nodes > 9 {
 		return nil, fmt.Errorf("%d nodes are not possible on one machine: give 1 to 9", cfg.Nodes)
 	}
-	mesh := &Mesh{cfg: cfg, starter: newStarter(), http: &http.Client{Transport: client.Transport()}}
-	if err := mesh.start(); err != nil {
+	return startOn(cfg, choosePorts)
+}
+
+// startOn starts the processes on the ports that are chosen for each.
+func startOn(cfg Config, choose func(Config, int) (ports, error)) (*Mesh, error) {
+	mesh := &Mesh{cfg: cfg, starter: newStarter(), http: &http.Client{Transport: client.Transport()}, choose: choose}
+	var err error
+	if mesh.Dir, err = os.MkdirTemp("", "coflux-dev-"); err != nil {
+		err = fmt.Errorf("make a directory for the mesh: %w", err)
+	} else {
+		err = mesh.start()
+	}
+	if err != nil {
 		_ = mesh.Stop(context.Background(), false)
 		return nil, err
 	}
 	return mesh, nil
 }
 
-// start makes the directory and starts the processes.
-func (m *Mesh) start() (err error) {
-	if m.Dir, err = os.MkdirTemp("", "coflux-dev-"); err != nil {
-		return fmt.Errorf("make a directory for the mesh: %w", err)
-	}
+// start starts the processes.
+func (m *Mesh) start() error {
 	join := ""
 	for i := range m.cfg.Nodes {
-		p, err := choosePorts(m.cfg, i)
+		p, err := m.choose(m.cfg, i)
 		if err != nil {
 			return err
 		}
@@ -147,11 +161,16 @@ func (m *Mesh) Stop(ctx context.Context, keep bool) error {
 	return m.stopErr
 }
 
-// ended returns an error if a process is gone.
+// ended returns an error if a process is gone, and starts all of them anew if that is because a port was taken between
+// the moment in which it was found free and the one in which the node opened it.
 func (m *Mesh) ended() error {
 	for _, n := range m.Nodes {
 		select {
 		case <-n.done:
+			if m.again < maxAgain && m.cfg.BasePort == 0 && strings.Contains(n.Tail(1), syscall.EADDRINUSE.Error()) {
+				m.again++
+				return m.startAnew()
+			}
 			how := "ended"
 			if n.err != nil {
 				how = "ended with " + n.err.Error()
@@ -161,6 +180,24 @@ func (m *Mesh) ended() error {
 		}
 	}
 	return nil
+}
+
+// startAnew ends what runs and starts the mesh on other ports. Nothing has been done with it yet.
+func (m *Mesh) startAnew() error {
+	for _, n := range m.Nodes {
+		_ = n.Signal(syscall.SIGKILL)
+		<-n.done
+	}
+	for _, n := range m.Nodes {
+		for _, path := range []string{n.LogFile, filepath.Join(m.Dir, n.Name)} {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("start the mesh on other ports: %w", err)
+			}
+		}
+	}
+	m.Nodes = nil
+	m.cfg.UsualPorts = false
+	return m.start()
 }
 
 // Ready waits until every node is ready, all see each other and a leader, and every module is served by
@@ -197,14 +234,14 @@ func (m *Mesh) Ready(ctx context.Context, timeout time.Duration) error {
 func (m *Mesh) Answering(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	for _, n := range m.Nodes {
-		for n.Client.Healthz(ctx) != nil {
+	for i := 0; i < len(m.Nodes); i++ {
+		for m.Nodes[i].Client.Healthz(ctx) != nil {
 			if err := m.ended(); err != nil {
 				return err
 			}
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("node %s does not answer; the end of its log:\n%s", n.Name, indent(n.Tail(15)))
+				return fmt.Errorf("node %s does not answer; the end of its log:\n%s", m.Nodes[i].Name, indent(m.Nodes[i].Tail(15)))
 			case <-time.After(2 * time.Millisecond):
 			}
 		}
