@@ -26,7 +26,6 @@ type execution struct {
 
 	// The rest is guarded by a.mu.
 	selects   map[int64]*selecting
-	submits   int  // calls that wait for their answer
 	reported  bool // a result was handed to the leader
 	committed bool // and the leader has it
 	aborted   bool // the leader wants no result

@@ -65,7 +65,7 @@ func (t *tap) pump() {
 // drain handles what is in the pipe at this moment, and no more: a sub-process may go on writing for ever.
 func (t *tap) drain() {
 	// What the pump has read already may still be being handled: that is waited for too.
-	defer func() { t.mu.Lock(); t.mu.Unlock() }() //nolint:staticcheck // the wait is the purpose
+	defer func() { t.mu.Lock(); t.mu.Unlock() }() //lint:ignore SA2001 the wait is the purpose
 	t.raw.Control(func(fd uintptr) {
 		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		for err == nil && left > 0 {

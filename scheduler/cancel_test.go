@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -221,7 +220,7 @@ func TestASweepThatMeetsABugDoesNotHoldUpTheOthers(t *testing.T) {
 	child := r.ok(call("S1", root, 1)).ExecutionID
 	scratch := r.store.Scratch()
 	_ = scratch.Try(func(tx *state.Tx) error {
-		tx.Put(&state.Sweep{ID: "a", Kind: 99, Subject: fmt.Sprint("nothing")})
+		tx.Put(&state.Sweep{ID: "a", Kind: 99, Subject: "nothing"})
 		return nil
 	})
 	bugs := 0

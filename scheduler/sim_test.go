@@ -310,9 +310,7 @@ func (s *sim) tell(t *turn) {
 			done(r)
 		}
 	}
-	for _, m := range t.batch[len(t.out.Replies):] {
-		s.inbox = append(s.inbox, m)
-	}
+	s.inbox = append(s.inbox, t.batch[len(t.out.Replies):]...)
 	for _, e := range t.out.Events {
 		for _, a := range s.agents {
 			a.event(e)

@@ -45,7 +45,7 @@ type devOptions struct {
 func (o *devOptions) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.nodes, "nodes", 1, "start `N` nodes")
 	f.StringSliceVar(&o.repos, "repo", nil, "serve this `MODULE` (repeatable)")
-	f.StringVar(&o.module, "run", "", "serve this `MODULE`, run its workflow TARGET ARGUMENT..., and stop")
+	f.StringVar(&o.module, "run", "", "serve this `MODULE`, run its workflow TARGET ARGUMENTS., and stop")
 	f.StringSliceVar(&o.path, "path", nil, "look for modules in this `DIRECTORY` (repeatable); the current directory if not given")
 	f.StringVar(&o.python, "python", "", "run this `INTERPRETER`")
 	f.IntVar(&o.concurrency, "concurrency", 0, "`N` slots per node, if not the default")
@@ -87,10 +87,10 @@ func (o *devOptions) run(ctx context.Context, a *app, args []string) error {
 func (o *devOptions) check(args []string) (target string, arguments []string, err error) {
 	if o.module == "" {
 		if len(args) > 0 {
-			return "", nil, fmt.Errorf("the argument %q is not expected: name what to run with --run MODULE TARGET ARGUMENT..", args[0])
+			return "", nil, fmt.Errorf("the argument %q is not expected: name what to run with --run MODULE TARGET ARGUMENTS", args[0])
 		}
 		if len(o.repos) == 0 {
-			return "", nil, errors.New("nothing to serve: name a module with --repo MODULE, or run a workflow with --run MODULE TARGET ARGUMENT..")
+			return "", nil, errors.New("nothing to serve: name a module with --repo MODULE, or run a workflow with --run MODULE TARGET ARGUMENTS")
 		}
 		return "", nil, nil
 	}
@@ -98,7 +98,7 @@ func (o *devOptions) check(args []string) (target string, arguments []string, er
 		o.module, args = module, append([]string{t}, args...)
 	}
 	if len(args) == 0 {
-		return "", nil, fmt.Errorf("the workflow is missing: --run %s TARGET ARGUMENT..", o.module)
+		return "", nil, fmt.Errorf("the workflow is missing: --run %s TARGET ARGUMENTS", o.module)
 	}
 	if err := checkArguments(args[1:]); err != nil {
 		return "", nil, fmt.Errorf("failed to submit workflow: %w", err)

@@ -133,15 +133,3 @@ func baseURL(host string, secure *bool) (string, error) {
 	}
 	return u.String(), nil
 }
-
-func hostName(host string) string {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		return h
-	}
-	return strings.Trim(host, "[]")
-}
-
-func isLoopbackName(name string) bool {
-	name = strings.ToLower(name)
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || name == "127.0.0.1" || name == "::1"
-}

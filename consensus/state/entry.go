@@ -26,7 +26,7 @@ var ErrRefused = errors.New("entry refused: it was made on another state than th
 //	byte 0      version
 //	byte 1...   msgpack array [base, time, effects], an effect being [table, row] or [table, nil, key]
 type Entry struct {
-	_struct bool `codec:",toarray"` //nolint:unused // tells the codec to write an array
+	_struct bool `codec:",toarray"` //lint:ignore U1000 tells the codec to write an array
 	// Base is the index of the state that the effects were decided on; the entry makes it Base+1.
 	Base uint64
 	// Time is the log time of the decisions, milliseconds.
@@ -37,7 +37,7 @@ type Entry struct {
 
 // Effect puts a row or deletes one.
 type Effect struct {
-	_struct bool `codec:",toarray"` //nolint:unused // tells the codec to write an array
+	_struct bool `codec:",toarray"` //lint:ignore U1000 tells the codec to write an array
 	Table   Table
 	// Row is the encoded row that is put; empty when the row with Key is deleted.
 	Row []byte

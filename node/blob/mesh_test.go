@@ -228,14 +228,14 @@ func TestBelowMajorityWaitsAndSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		key, _, err := m.store("n0").Put(ctx, strings.NewReader("content"))
+		_, _, err := m.store("n0").Put(ctx, strings.NewReader("content"))
 		if !errors.Is(err, ErrShort) || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errAway) ||
 			!strings.Contains(err.Error(), "is on 1 of 2 nodes") || !strings.Contains(err.Error(), "node n2") {
 			t.Errorf("got %v", err)
 		}
 		time.AfterFunc(time.Hour, func() { m.set("n2", nil) })
 		begin := time.Now()
-		key, _, err = m.store("n0").Put(t.Context(), strings.NewReader("content"))
+		key, _, err := m.store("n0").Put(t.Context(), strings.NewReader("content"))
 		must(t, err)
 		if took := time.Since(begin); took < time.Hour || took > time.Hour+5*time.Second {
 			t.Errorf("went on after %s", took)
