@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coflux-mesh/coflux/node/api"
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
@@ -52,6 +53,8 @@ type Config struct {
 	Insecure bool
 	// AllowHosts are more names by which clients may call this node, beside its addresses, its name and loopback.
 	AllowHosts []string
+	// AllowOrigins are patterns of origins (api.ValidOrigin) whose web pages may use this node.
+	AllowOrigins []string
 	// DrainTimeout is how long a stopping node waits for what runs; 0 = for ever.
 	DrainTimeout time.Duration
 	LogLevel     string
@@ -108,6 +111,11 @@ func (c Config) Validate() error {
 	for _, r := range c.Repos {
 		if !moduleName.MatchString(r) {
 			return fmt.Errorf("--repo %q is not the name of a Python module: write it as in an import statement, for example example1.repo", r)
+		}
+	}
+	for _, o := range c.AllowOrigins {
+		if !api.ValidOrigin(o) {
+			return fmt.Errorf("--allow-origin %q is no origin of web pages: write scheme, host and port, for example https://flows.example.com or http://localhost:*", o)
 		}
 	}
 	switch {

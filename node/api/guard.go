@@ -53,8 +53,12 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 			// Taken back when the body is there: a read deadline that passes later ends the request's context.
 			_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 		}
-		if err := s.admit(r, origins); err != nil {
+		if err := s.admit(r, origins, s.shareHeaders(h, r)); err != nil {
 			s.refuse(w, r, err)
+			return
+		}
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		if r.Method == http.MethodPost {
@@ -74,14 +78,15 @@ func isRoute(path string) bool {
 	return false
 }
 
-// admit says why a request is not even looked at.
-func (s *Server) admit(r *http.Request, origins *http.CrossOriginProtection) error {
+// admit says why a request is not even looked at. trusted says that pages of its origin may change things.
+func (s *Server) admit(r *http.Request, origins *http.CrossOriginProtection, trusted bool) error {
 	if !s.hostAllowed(r) {
 		return &Error{Code: CodeMisdirected, Message: fmt.Sprintf("this node is not called %.200q", r.Host),
 			Hint: "use an address it listens on, or its name; other names have to be allowed on the node"}
 	}
-	if err := origins.Check(r); err != nil {
-		return &Error{Code: CodeForbiddenOrigin, Message: "a web page of another origin must not change anything here"}
+	if err := origins.Check(r); err != nil && !trusted {
+		return &Error{Code: CodeForbiddenOrigin, Message: "a web page of another origin must not change anything here",
+			Hint: "start the node with --allow-origin if that page is yours"}
 	}
 	asked := r.Header.Get("X-API-Version")
 	if asked != "" && asked != APIVersion && strings.HasPrefix(r.URL.Path, "/api/") {

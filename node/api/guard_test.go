@@ -175,3 +175,56 @@ func TestRoutes(t *testing.T) {
 		seen[r.method+r.path] = true
 	}
 }
+
+func TestValidOrigin(t *testing.T) {
+	t.Parallel()
+	for pattern, want := range map[string]bool{
+		"https://flows.example.com": true, "http://localhost:3000": true, "http://localhost:*": true, "https://*.example.com": true,
+		"https://[::1]:8080": true, "https://app-*.example.com": true,
+		"*": false, "": false, "null": false, "localhost:3000": false, "ftp://x": false, "https://": false, "https://*": false,
+		"https://a.test/": false, "https://a.test/x": false, "https://*.*.test": false, "https://u@a.test": false,
+		"https://a.test?x": false, "https://*:443": false, "https://*.": false,
+	} {
+		if ValidOrigin(pattern) != want {
+			t.Errorf("%q: %v", pattern, !want)
+		}
+	}
+}
+
+// TestSharing: pages of the origins that were named may use the node, all others see nothing of it.
+func TestSharing(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	plain, w := m.server(nil)
+	s := New(Config{Backend: m, Logger: plain.Logger, AllowedOrigins: []string{"https://Flows.example.com", "http://localhost:*", "https://*.dev.test"}})
+	t.Cleanup(s.Stop)
+	body := `{"workspaceId":"` + w + `","module":"m","target":"t","arguments":[]}`
+	for origin, ok := range map[string]bool{
+		"https://flows.example.com": true, "http://localhost:3000": true, "https://a.dev.test": true, "https://a.b.dev.test": true,
+		"": false, "null": false, "https://flows.example.com.evil.test": false, "http://flows.example.com": false, "http://localhost:": false,
+		"https://.dev.test": false, "https://dev.test": false, "https://evil.test/.dev.test": false, "https://u@evil.test#.dev.test": false,
+		"http://localhost:1@evil.test": false,
+	} {
+		head := []string{"Origin", origin, "Sec-Fetch-Site", "cross-site"}
+		allowed := ""
+		if ok {
+			allowed = origin
+		}
+		for _, method := range []string{"OPTIONS", "GET", "POST"} {
+			w := ask(s, method, map[bool]string{true: "/api/submit_workflow", false: "/topics/workspaces"}[method == "POST"], body, head...)
+			want := map[string]int{"OPTIONS": 204, "GET": 200, "POST": 200}[method]
+			if method == "POST" && !ok {
+				want = 403
+			}
+			h := w.Header()
+			if w.Code != want || h.Get("Access-Control-Allow-Origin") != allowed || h.Get("Vary") != "Origin" ||
+				h.Get("Access-Control-Allow-Methods") != corsMethods || h.Get("Access-Control-Allow-Headers") != corsHeaders || h.Get("Access-Control-Max-Age") != "86400" {
+				t.Errorf("%s from %q: %d %v %s", method, origin, w.Code, h, w.Body)
+			}
+			if h.Get("Access-Control-Allow-Credentials") != "" {
+				t.Error("a page may use what a browser remembers")
+			}
+		}
+	}
+	checkRefusal(t, ask(s, "OPTIONS", "/api/submit_workflow", "", "Host", "evil.test", "Origin", "http://localhost:1"), 421, "misdirected", nil)
+}

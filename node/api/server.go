@@ -19,6 +19,9 @@ type Config struct {
 	// AllowedHosts are names and addresses (without port) that this node may be called, beside loopback, *.localhost and
 	// the address that a connection arrived at.
 	AllowedHosts []string
+	// AllowedOrigins are patterns (ValidOrigin) of origins whose web pages may read and change things here, beside the page
+	// that this node serves itself.
+	AllowedOrigins []string
 	// Profile opens /debug/pprof.
 	Profile bool
 	// Page answers what is no route: the web page. May be nil.
