@@ -23,7 +23,8 @@ const (
 // executor is one process and its pipes; it runs at most one body. mu guards the fields below it.
 type executor struct {
 	pool       *Pool
-	dir        string // holds work (its directory) and values (files of values); removed at the end
+	work       workDir
+	valuesDir  string // for files of values; the SDK makes it when it needs one; removed at the end
 	generation int
 	proc       process
 	proto      *tap
@@ -42,24 +43,21 @@ type executor struct {
 
 // startExecutor spawns a process and returns it before it is ready.
 func startExecutor(p *Pool, sp spawner, seq uint64) (*executor, error) {
+	name := fmt.Sprintf("x%d", seq)
+	work, err := p.dirs.take(name)
+	if err != nil {
+		return nil, err
+	}
 	e := &executor{
-		pool: p, dir: filepath.Join(p.cfg.Scratch, fmt.Sprintf("x%d", seq)), generation: p.generation(),
+		pool: p, work: work, valuesDir: filepath.Join(p.cfg.Scratch, name+"-values"), generation: p.generation(),
 		readied: make(chan error, 1), exited: make(chan struct{}),
 	}
-	for _, d := range []string{e.dir, e.workDir(), e.valuesDir()} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return nil, fmt.Errorf("failed to create temp dir: %w", err)
-		}
-	}
 	if err := e.launch(sp); err != nil {
-		os.RemoveAll(e.dir)
+		p.dirs.give(work)
 		return nil, err
 	}
 	return e, nil
 }
-
-func (e *executor) workDir() string   { return filepath.Join(e.dir, "work") }
-func (e *executor) valuesDir() string { return filepath.Join(e.dir, "values") }
 
 func (e *executor) launch(sp spawner) error {
 	foreign := e.pool.py.foreign
@@ -161,13 +159,13 @@ func (e *executor) executeLine(b *body) ([]byte, error) {
 	job := b.job
 	p := params{
 		ExecutionID: job.ExecutionID, Module: job.Module, Target: job.Target, Arguments: job.Arguments,
-		WorkingDir: e.workDir(), Snapshot: b.snapshot,
+		WorkingDir: e.work.path, Snapshot: b.snapshot,
 	}
 	if p.Arguments == nil {
 		p.Arguments = []Value{}
 	}
 	if !e.pool.py.foreign {
-		p.ValuesDir = e.valuesDir()
+		p.ValuesDir = e.valuesDir
 	}
 	line, err := json.Marshal(struct {
 		Method string `json:"method"`
@@ -334,14 +332,24 @@ func (e *executor) onExit(s exitStatus) {
 	if b != nil {
 		b.end(b.outcome(s))
 	}
-	os.RemoveAll(e.dir)
+	removeTree(e.valuesDir)
+	e.giveBack(s)
 	close(e.exited)
 	e.pool.wg.Done()
 }
 
+// giveBack lets the directory be used again, unless the guard did not see the end of all that may be in it.
+func (e *executor) giveBack(s exitStatus) {
+	if s.Gone {
+		removeTree(e.work.path)
+		return
+	}
+	e.pool.dirs.give(e.work)
+}
+
 // dropFile removes a value's file that nobody will read again; only files of the executor's own directory.
 func (e *executor) dropFile(v Value) {
-	if v.Type == "file" && filepath.Dir(v.Path) == e.valuesDir() {
+	if v.Type == "file" && filepath.Dir(v.Path) == e.valuesDir {
 		os.Remove(v.Path)
 	}
 }

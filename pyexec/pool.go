@@ -33,6 +33,7 @@ type Pool struct {
 
 	discovering sync.Mutex     // one discovery at a time
 	wg          sync.WaitGroup // executors and starts
+	dirs        workDirs
 
 	mu       sync.Mutex
 	state    int
@@ -74,7 +75,8 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	return &Pool{
-		cfg: cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
+		dirs: workDirs{root: scratch},
+		cfg:  cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
 	}, nil
 }
@@ -110,7 +112,7 @@ func (p *Pool) clean() error {
 		return fmt.Errorf("cannot look into the scratch directory: %w", err)
 	}
 	for _, dir := range append(left, p.code.dir) {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := removeTree(dir); err != nil {
 			return fmt.Errorf("cannot clean the scratch directory: %w", err)
 		}
 	}
@@ -177,6 +179,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 		err = fmt.Errorf("the executors did not end in time and were killed with their guard: %w", ctx.Err())
 	}
 	p.null.Close()
+	p.dirs.drop()
 	return err
 }
 

@@ -170,6 +170,11 @@ def _write(text: bytes, directory: str) -> str:
     global _files
     _files += 1
     path = os.path.join(directory, f"coflux_{os.getpid()}_{_files}.json")
-    with open(path, "xb") as file:
+    try:
+        file = open(path, "xb")
+    except FileNotFoundError:  # the directory is made for the first one
+        os.makedirs(directory, 0o700, exist_ok=True)
+        file = open(path, "xb")
+    with file:
         file.write(text)
     return path

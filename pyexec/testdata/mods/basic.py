@@ -272,3 +272,39 @@ def dice():
 def await_(file):
     while not os.path.exists(file):
         time.sleep(0.005)
+
+
+@task()
+def mess(how):
+    """Does something to the working directory; returns its path."""
+    work = os.getcwd()
+    if how == "file":
+        open("left", "w").write("secret")
+    elif how == "hidden":
+        open(".left", "w").write("secret")
+    elif how == "nested":
+        os.makedirs("a/b")
+        open("a/b/c", "w").write("secret")
+    elif how == "link":
+        os.symlink("/etc/passwd", "left")
+    elif how == "mode":
+        os.chmod(".", 0o777)
+    elif how == "locked":
+        os.mkdir("a")
+        open("a/b", "w").write("secret")
+        os.chmod("a", 0)
+        os.chmod(".", 0)
+    elif how == "attribute":
+        os.setxattr(".", "user.left", b"secret")
+    elif how == "gone":
+        os.rmdir(work)
+    elif how == "another":
+        os.rmdir(work)
+        os.mkdir(work, 0o700)
+    elif how == "elsewhere":
+        os.rmdir(work)
+        os.symlink("/tmp", work)
+    elif how == "come and gone":
+        open("left", "w").close()
+        os.remove("left")
+    return work
