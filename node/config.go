@@ -39,6 +39,8 @@ type Config struct {
 	Adapter []string
 	// Executor is how Python processes come to be: fork, spawn; empty = what the adapter allows.
 	Executor string
+	// Provides and Accepts are tags of the form name:value, or name for name:true.
+	Provides, Accepts []string
 	// Concurrency is the number of slots: bodies that run at once.
 	Concurrency int
 	// Workspace that the node's agent serves, and Project that requests without one mean.
@@ -117,6 +119,12 @@ func (c Config) Validate() error {
 		if !api.ValidOrigin(o) {
 			return fmt.Errorf("--allow-origin %q is no origin of web pages: write scheme, host and port, for example https://flows.example.com or http://localhost:*", o)
 		}
+	}
+	if _, err := scheduler.ParseTags(c.Provides); err != nil {
+		return fmt.Errorf("--provides: %w", err)
+	}
+	if _, err := scheduler.ParseTags(c.Accepts); err != nil {
+		return fmt.Errorf("--accepts: %w", err)
 	}
 	switch {
 	case !nodeName.MatchString(c.Name):

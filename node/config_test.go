@@ -22,6 +22,8 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"needs --join":              func(c *Config) { c.BootstrapExpect = 3 },
 		`--workspace "a b"`:         func(c *Config) { c.Workspace = "a b" },
 		"0.0.0.0 is not a loopback": func(c *Config) { c.Bind = "0.0.0.0" },
+		`--provides: "" cannot be a value of the tag gpu`: func(c *Config) { c.Provides = []string{"gpu:"} },
+		`--accepts: "g p" cannot name a tag`:              func(c *Config) { c.Accepts = []string{"g p"} },
 	} {
 		c := Default()
 		change(&c)

@@ -20,7 +20,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 			return
 		}
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
-			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Group: req.GroupID}
+			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Group: req.GroupID, Requires: req.Requires}
 		for i, v := range req.Arguments {
 			arg, err := e.a.Values.toState(e.ctx, &v, nil)
 			if err != nil {
@@ -67,7 +67,7 @@ func unsupported(req pyexec.SubmitRequest) error {
 		set  bool
 	}{
 		{"cache", req.Cache != nil}, {"defer", req.Defer != nil}, {"retries", retries}, {"memo", memo},
-		{"recurrent", req.Recurrent}, {"requires", len(req.Requires) > 0}, {"wait", len(req.WaitFor) > 0},
+		{"recurrent", req.Recurrent}, {"wait", len(req.WaitFor) > 0},
 	} {
 		if o.set {
 			return &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("the option %s of %s/%s is not supported yet", o.name, req.Module, req.Target)}

@@ -176,10 +176,18 @@ func (n *Node) openAgent() (err error) {
 	if err != nil {
 		return err
 	}
+	provides, err := scheduler.ParseTags(n.cfg.Provides)
+	if err != nil {
+		return err
+	}
+	accepts, err := scheduler.ParseTags(n.cfg.Accepts)
+	if err != nil {
+		return err
+	}
 	id := n.dir.Identity()
 	n.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Project: n.cfg.Project, Workspace: n.cfg.Workspace, Node: id.NodeID, NodeName: n.cfg.Name,
-			Boot: id.Boot, Slots: n.cfg.Concurrency},
+			Boot: id.Boot, Slots: n.cfg.Concurrency, Provides: provides, Accepts: accepts},
 		Runner: n.pool, Values: values{n.blobs}, Log: n.logs, Logger: n.log.Named("agent"), Clock: boottime, Trace: n.trace,
 		Dial: n.dialLeader, Announce: n.tellGuard,
 	})

@@ -22,17 +22,13 @@ func (b *batch) place() {
 	}
 	defer p.close()
 	for n := 0; ; n++ {
-		e := p.next()
+		e, a := p.next()
 		if e == nil {
 			return
 		}
 		if n == maxPlace || b.scratch.Bytes() >= 3*state.BatchBytes {
 			b.out.More = true
 			return
-		}
-		a := p.choose(e)
-		if a == nil {
-			continue
 		}
 		err := b.try(func(d *decision) error { return d.assign(e, a.session) })
 		if errors.Is(err, state.ErrBatchFull) {
@@ -66,10 +62,7 @@ type candidate struct {
 func (c *candidate) free() bool { return c.soft.Running < c.session.Slots }
 
 func (c *candidate) takes(e *state.Execution) bool {
-	if !c.free() || !c.soft.Serves[e.Class()] {
-		return false
-	}
-	return e.Tier != state.TierRoot || c.soft.Roots < RootsPerSlot*c.session.Slots
+	return c.free() && (e.Tier != state.TierRoot || c.soft.Roots < RootsPerSlot*c.session.Slots)
 }
 
 // placer merges the queues of all classes that some free agent serves.
@@ -90,17 +83,49 @@ func newPlacer(v *state.View, soft Soft) *placer {
 	if !p.anyFree() {
 		return p
 	}
-	for c := range v.Classes() {
-		if !slices.ContainsFunc(p.candidates, func(a *candidate) bool { return a.free() && a.soft.Serves[c] }) {
-			continue
+	for c, ok := v.ClassFrom(""); ok; {
+		fit, past := p.fitting(c)
+		if len(fit) > 0 {
+			next, stop := iter.Pull(v.Queue(c))
+			if e, ok := next(); ok {
+				p.heads = append(p.heads, &queueHead{e, fit, next, stop})
+			}
 		}
-		next, stop := iter.Pull(v.Queue(c))
-		if e, ok := next(); ok {
-			p.heads = append(p.heads, &queueHead{e, next, stop})
-		}
+		c, ok = v.ClassFrom(past)
 	}
 	heap.Init(&p.heads)
 	return p
+}
+
+// fitting gives the free agents that may run a class, and the place behind it. When there are none, it is the place
+// behind all classes that fail for the same reason, so that however many requirement sets ask for a tag that nobody
+// has, they cost one seek.
+func (p *placer) fitting(c state.Class) (fit []*candidate, past string) {
+	var serving []*candidate
+	for _, a := range p.candidates {
+		if a.free() && a.soft.Serves[c.Untagged()] {
+			serving = append(serving, a)
+		}
+	}
+	if len(serving) == 0 {
+		return nil, c.Past("")
+	}
+	required, text := state.ParseRequires(c.Requires), ""
+	for _, r := range required {
+		if !slices.ContainsFunc(serving, func(a *candidate) bool { return knows(a.session, r.Name) }) {
+			return nil, c.Past(text + r.Name + ":")
+		}
+		text += state.Tags{r.Name: r.Values}.Text()
+		if !slices.ContainsFunc(serving, func(a *candidate) bool { return provides(a.session, r) }) {
+			return nil, c.Past(text)
+		}
+	}
+	for _, a := range serving {
+		if fits(a.session, required) {
+			fit = append(fit, a)
+		}
+	}
+	return fit, c.Past(c.Requires + "\x00")
 }
 
 func (p *placer) anyFree() bool { return slices.ContainsFunc(p.candidates, (*candidate).free) }
@@ -111,13 +136,13 @@ func (p *placer) close() {
 	}
 }
 
-// next takes the execution that is to be placed next; nil when there is none or nobody is free. A class that nobody
-// can take from any more is dropped with all that stands behind its head.
-func (p *placer) next() *state.Execution {
+// next takes the execution that is to be placed next, and the agent for it; nil when there is none or nobody is free. A
+// class that nobody can take from any more is dropped with all that stands behind its head.
+func (p *placer) next() (*state.Execution, *candidate) {
 	for len(p.heads) > 0 {
 		h := p.heads[0]
-		e := h.head
-		if p.choose(e) == nil {
+		e, a := h.head, choose(h.fit, h.head)
+		if a == nil {
 			// Behind a root that is held back by the cap stand only roots: tiers are the first order of a queue.
 			h.stop()
 			heap.Pop(&p.heads)
@@ -130,10 +155,10 @@ func (p *placer) next() *state.Execution {
 			heap.Pop(&p.heads)
 		}
 		if p.alone(e) {
-			return e
+			return e, a
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // alone tells whether no earlier attempt of the step can still be alive: its agent said so, or its session is no more
@@ -156,10 +181,10 @@ func (p *placer) alone(e *state.Execution) bool {
 	return true
 }
 
-// choose the least loaded agent that takes the execution; ties go by rendezvous hash, so that they spread.
-func (p *placer) choose(e *state.Execution) *candidate {
+// choose the least loaded agent of those that takes the execution; ties go by rendezvous hash, so that they spread.
+func choose(among []*candidate, e *state.Execution) *candidate {
 	var best *candidate
-	for _, c := range p.candidates {
+	for _, c := range among {
 		if c.takes(e) && (best == nil || c.before(best, e)) {
 			best = c
 		}
@@ -189,6 +214,7 @@ func (p *placer) taken(c *candidate, e *state.Execution) {
 // queueHead is the first unplaced execution of a class.
 type queueHead struct {
 	head *state.Execution
+	fit  []*candidate
 	next func() (*state.Execution, bool)
 	stop func()
 }

@@ -23,15 +23,15 @@ func samples() []Request {
 		References: []state.Reference{{Kind: "execution", ID: "R:1:1", Module: "m", Target: "t"}}}
 	return []Request{
 		&SubmitRun{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Module: "m", Target: "t", Arguments: []state.Value{value},
-			Delay: 1, Timeout: 2, IdempotencyKey: "k"},
+			Delay: 1, Timeout: 2, IdempotencyKey: "k", Requires: state.Tags{"a": {"1"}}},
 		&SubmitStep{Session: "S", Parent: "R:1:1", Number: 7, Module: "m", Target: "t", Type: state.TypeTask,
-			Arguments: []state.Value{value}, Delay: 1, Timeout: 2, Group: &group},
+			Arguments: []state.Value{value}, Delay: 1, Timeout: 2, Group: &group, Requires: state.Tags{"a": {"1"}}},
 		&ReportResult{Session: "S", Execution: "R:1:1", Result: state.Result{Type: state.ResultError, Value: &value, Reason: "why",
 			Error: &state.Error{Type: "E", Message: "m", Retryable: &retry, Frames: []state.Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Cancel{Workspace: "W", Execution: "R:1:1"},
 		&CancelHandles{Session: "S", Execution: "R:1:1", Handles: []string{"R:2:1"}},
 		&OpenSession{Session: "S", Project: "p", Workspace: "w", Node: "N", NodeName: "n", Boot: "b", Slots: 4,
-			Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeWorkflow}}},
+			Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeWorkflow}}, Provides: state.Tags{"a": {"1"}}, Accepts: state.Tags{"b": {"2"}}},
 		&UpdateSession{Session: "S", Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeTask}}, Draining: true},
 		&LoseSession{Session: "S", Reason: "r"},
 		&CreateWorkspace{Project: "p", Name: "w", Ensure: true},

@@ -25,6 +25,8 @@ type SubmitRun struct {
 	// Delay and Timeout in milliseconds, 0 = none.
 	Delay, Timeout int64
 	IdempotencyKey string
+	// Requires are the run's tags.
+	Requires state.Tags
 }
 
 func (r *SubmitRun) decide(d *decision) (Answer, error) {
@@ -34,9 +36,13 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	if d.Workspace(r.Workspace) == nil {
 		return Answer{}, refuse(CodeNotFound, "workspace %s does not exist", r.Workspace)
 	}
+	if err := CheckTags(r.Requires); err != nil {
+		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
+	}
 	run := &state.Run{
 		ID: d.newID("R", 6, func(id string) bool { return d.Run(id) != nil }), Workspace: r.Workspace,
 		Module: r.Module, Target: r.Target, CreatedAt: d.now, Steps: 1, RequestID: r.RequestID,
+		Requires: r.Requires,
 	}
 	d.Put(run)
 	step := &state.Step{
@@ -110,7 +116,7 @@ func (d *decision) knownAnswer(run string) Answer {
 func (d *decision) newAttempt(s *state.Step, workspace string, attempt int, tier state.Tier) *state.Execution {
 	e := &state.Execution{
 		Run: s.Run, Step: s.Number, Attempt: attempt, Workspace: workspace, Module: s.Module, Target: s.Target,
-		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true,
+		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true, Requires: effective(d.Run(s.Run), s).Text(),
 	}
 	if s.Delay > 0 {
 		e.ExecuteAfter, e.Due = d.now+s.Delay, false

@@ -1,6 +1,10 @@
 package scheduler
 
-import "github.com/coflux-mesh/coflux/consensus/state"
+import (
+	"errors"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
 
 // OpenSession registers an agent. A repeat is harmless.
 //
@@ -16,11 +20,16 @@ type OpenSession struct {
 	Boot    string
 	Slots   int
 	Targets []state.DeclaredTarget
+	// Provides and Accepts are its tags.
+	Provides, Accepts state.Tags
 }
 
 func (r *OpenSession) decide(d *decision) (Answer, error) {
 	if r.Session == "" || r.Node == "" {
 		return Answer{}, refuse(CodeBadRequest, "a session needs an id and a node")
+	}
+	if err := errors.Join(CheckTags(r.Provides), CheckTags(r.Accepts)); err != nil {
+		return Answer{}, refuse(CodeBadRequest, "the session's tags: %s", err)
 	}
 	if s := d.Session(r.Session); s != nil {
 		if s.State == state.SessionLost {
@@ -42,7 +51,7 @@ func (r *OpenSession) decide(d *decision) (Answer, error) {
 	}
 	d.Put(&state.Session{
 		ID: r.Session, Workspace: w.ID, Node: r.Node, NodeName: r.NodeName, Boot: r.Boot, Slots: r.Slots,
-		Targets: r.Targets, State: state.SessionOpen, OpenedAt: d.now,
+		Targets: r.Targets, State: state.SessionOpen, OpenedAt: d.now, Provides: r.Provides, Accepts: r.Accepts,
 	})
 	return Answer{WorkspaceID: w.ID}, nil
 }

@@ -63,6 +63,7 @@ func (u *simUser) submission() scheduler.Request {
 	}
 	r := &scheduler.SubmitRun{RequestID: u.ulid(at), Workspace: u.workspace, Module: "m", Target: "flow",
 		Arguments: []state.Value{program(3, u.rng.Uint64())}}
+	r.Requires = drawRequires(u.rng)
 	if u.chance(20) {
 		r.Delay = int64(u.rng.IntN(300))
 	}
@@ -93,6 +94,9 @@ type simAgent struct {
 	session string
 	slots   int
 	targets []state.DeclaredTarget
+	// provides and accepts are the session's; able agents can run everything there is.
+	provides, accepts state.Tags
+	first, able       bool
 	// stream is the term of the leader that it is connected to, 0 for none; reconciled once the session is known there.
 	stream     int
 	generation int // of the stream: replies to an earlier one are lost
@@ -109,7 +113,7 @@ type simAgent struct {
 }
 
 func newSimAgent(s *sim, n int) *simAgent {
-	a := &simAgent{sim: s, node: fmt.Sprint("node", n), boot: 1, slots: 1 + s.rng.IntN(2)}
+	a := &simAgent{sim: s, node: fmt.Sprint("node", n), boot: 1, slots: 1 + s.rng.IntN(2), first: n == 0}
 	for _, t := range simTargets {
 		if n == 0 || s.chance(60) {
 			a.targets = append(a.targets, t)
@@ -125,6 +129,7 @@ func (a *simAgent) fresh() {
 	a.opens++
 	a.session = fmt.Sprintf("%s-s%d", a.node, a.opens)
 	a.draining = false
+	a.tag()
 	a.known, a.bodies, a.results = map[string]bool{}, map[string]*simBody{}, map[string]state.Result{}
 }
 
@@ -173,7 +178,7 @@ func (a *simAgent) fault() {
 }
 
 func (a *simAgent) act() {
-	if a.calm && a.draining { // its bodies may wait for children that no other agent can run: the drain ends by its time limit
+	if a.calm && (a.draining || a.first && !a.able) { // bodies may wait for what no other agent can run: a drain ends by its time limit
 		a.boot++
 		a.fresh()
 	}
@@ -222,7 +227,7 @@ func (a *simAgent) open() {
 	}
 	a.opening = true
 	a.ask(&scheduler.OpenSession{Session: a.session, Project: "p", Workspace: "w", Node: a.node, NodeName: a.node,
-		Boot: fmt.Sprint(a.boot), Slots: a.slots, Targets: a.targets}, func(r scheduler.Reply) {
+		Boot: fmt.Sprint(a.boot), Slots: a.slots, Targets: a.targets, Provides: a.provides, Accepts: a.accepts}, func(r scheduler.Reply) {
 		a.opening = false
 		if r.Err != nil || len(a.known) > 0 && a.view().Session(a.session) == nil {
 			a.fresh()

@@ -80,7 +80,7 @@ func (b *simBody) call() {
 	b.number++
 	t := simTargets[1+b.rng.IntN(len(simTargets)-1)]
 	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
-		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}}
+		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}, Requires: drawRequires(b.rng)}
 	if b.rng.IntN(6) == 0 {
 		r.Delay = int64(b.rng.IntN(200))
 	}

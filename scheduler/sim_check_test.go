@@ -63,6 +63,8 @@ func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Exe
 		return fmt.Errorf("given away at %d, due at %d", t.now, want.due)
 	case !ready || o.sessions[e.Session].lost || o.sessions[e.Session].draining:
 		return fmt.Errorf("given to session %s, which is not ready", e.Session)
+	case !o.suits(e.Session, want):
+		return fmt.Errorf("needs %v and is given to session %s, which %+v", want.needs, e.Session, o.sessions[e.Session])
 	case !hasEvent(t.out, scheduler.EventAssigned, e.Session, e.ID()):
 		return fmt.Errorf("given to session %s, which is not told", e.Session)
 	}
@@ -116,7 +118,7 @@ func (o *oracle) placement(t *turn, v *state.View) error {
 			given[ev.Session]++
 			e := v.Execution(ev.Execution)
 			rootGiven[ev.Session] = rootGiven[ev.Session] || e.Tier == state.TierRoot
-			if !t.soft.Sessions[ev.Session].Serves[e.Class()] {
+			if !t.soft.Sessions[ev.Session].Serves[e.Class().Untagged()] {
 				return fmt.Errorf("session %s does not serve %s", ev.Session, ev.Execution)
 			}
 		}
@@ -133,10 +135,10 @@ func (o *oracle) placement(t *turn, v *state.View) error {
 			continue
 		}
 		for e := range v.Unfinished(s.Workspace) {
-			if !e.Queued() || !soft.Serves[e.Class()] || o.execs[e.ID().String()].doomed {
+			if !e.Queued() || !soft.Serves[e.Class().Untagged()] || o.execs[e.ID().String()].doomed {
 				continue
 			}
-			if e.Attempt > 1 {
+			if e.Attempt > 1 || !o.suits(id, o.execs[e.ID().String()]) {
 				continue // may have to wait for the end of an earlier attempt
 			}
 			if soft.Running+given[id] < s.Slots {

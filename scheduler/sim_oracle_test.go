@@ -20,6 +20,7 @@ type oracle struct {
 	byULID   map[string]string // request -> run
 	byKey    map[string]oracleKey
 	runs     map[string]int // run -> steps
+	runTags  map[string]state.Tags
 	index    uint64
 	time     int64
 }
@@ -30,8 +31,9 @@ type oracleKey struct {
 }
 
 type oracleSession struct {
-	node, boot     string
-	lost, draining bool
+	node, boot        string
+	lost, draining    bool
+	provides, accepts state.Tags
 }
 
 type oracleExec struct {
@@ -45,11 +47,12 @@ type oracleExec struct {
 	doomed   bool // under a cancellation
 	forsaken bool // its session was lost
 	cancels  bool // it was cancelled with all below it
+	needs    map[string]map[string]bool
 }
 
 func newOracle() *oracle {
 	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, byULID: map[string]string{},
-		byKey: map[string]oracleKey{}, runs: map[string]int{}}
+		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}}
 }
 
 // resultText is a result in a form that can be compared.
@@ -76,7 +79,7 @@ func (o *oracle) check(t *turn, v *state.View) error {
 			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
 		}
 	}
-	return errors.Join(o.compare(t, v), o.placement(t, v))
+	return errors.Join(o.compare(t, v), o.placement(t, v), o.reasons(v))
 }
 
 func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) error {
@@ -145,7 +148,10 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 	if r.IdempotencyKey != "" {
 		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
-	return o.add(&oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay}, run)
+	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay}
+	root.need(r.Requires, nil)
+	o.runTags[run] = r.Requires
+	return o.add(root, run)
 }
 
 func expired(request string, now int64) bool {
@@ -181,7 +187,7 @@ func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64)
 			}
 		}
 	}
-	e := &oracleExec{id: fmt.Sprintf("%s:%d", r.Step, attempts+1), number: first.number, parent: first.parent, due: now}
+	e := &oracleExec{id: fmt.Sprintf("%s:%d", r.Step, attempts+1), number: first.number, parent: first.parent, due: now, needs: first.needs}
 	if reply.Answer.ExecutionID != e.id {
 		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, e.id)
 	}
@@ -252,6 +258,7 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 		return err
 	}
 	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay}
+	child.need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID)
 }
@@ -329,7 +336,7 @@ func (o *oracle) open(r *scheduler.OpenSession, reply scheduler.Reply) error {
 			o.lose(id)
 		}
 	}
-	o.sessions[r.Session] = &oracleSession{node: r.Node, boot: r.Boot}
+	o.sessions[r.Session] = &oracleSession{node: r.Node, boot: r.Boot, provides: r.Provides, accepts: r.Accepts}
 	return nil
 }
 

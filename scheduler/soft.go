@@ -19,7 +19,7 @@ type SoftSession struct {
 	Running int
 	// Roots is the number of live processes of root executions, blocked ones included.
 	Roots int
-	// Serves holds the classes that the session declared.
+	// Serves holds the classes that the session declared, untagged.
 	Serves map[state.Class]bool
 }
 

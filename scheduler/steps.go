@@ -15,6 +15,8 @@ type SubmitStep struct {
 	// Delay and Timeout in milliseconds, 0 = none.
 	Delay, Timeout int64
 	Group          *int
+	// Requires are the step's own tags.
+	Requires state.Tags
 }
 
 func (r *SubmitStep) decide(d *decision) (Answer, error) {
@@ -37,12 +39,16 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	if !validType(r.Type) {
 		return Answer{}, refuse(CodeBadRequest, "target type %q is neither task nor workflow", r.Type)
 	}
+	if err := CheckTags(r.Requires); err != nil {
+		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
+	}
 	run := *d.Run(parent.Run)
 	run.Steps++
 	d.Put(&run)
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
 		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now,
+		Requires: r.Requires,
 	}
 	d.Put(step)
 	d.newAttempt(step, parent.Workspace, 1, state.TierChild)

@@ -89,7 +89,7 @@ const fakeNodes = `{"leader":"id1","quorum":true,"term":3,"index":99,"nodes":[
 // fakeTopics are the documents below /topics/workspaces/W1/.
 var fakeTopics = map[string]string{
 	"manifests": `{"example1.repo":{"my_workflow":{"parameters":[{"name":"name","default":null,"annotation":null},{"name":"n","default":"1","annotation":"int"}],"waitFor":[],"cache":null,"defer":null,"delay":0,"retries":null,"requires":{}}}}`,
-	"queue":     `{"Rwait:1:1":{"module":"example1.repo","target":"slow","runId":"Rwait","stepId":"Rwait:1","stepNumber":1,"attempt":1,"executeAfter":null,"createdAt":1795417523552,"assignedAt":1795417523560,"dependencies":[],"requires":{}},"Rwait:2:1":{"module":"example1.repo","target":"later","runId":"Rwait","stepId":"Rwait:2","stepNumber":2,"attempt":1,"executeAfter":null,"createdAt":1795417523553,"assignedAt":null,"dependencies":["Rwait:1:1"],"requires":{"gpu":["a","b"]}}}`,
+	"queue":     `{"Rwait:1:1":{"module":"example1.repo","target":"slow","runId":"Rwait","stepId":"Rwait:1","stepNumber":1,"attempt":1,"executeAfter":null,"createdAt":1795417523552,"assignedAt":1795417523560,"dependencies":[],"requires":{}},"Rwait:2:1":{"module":"example1.repo","target":"later","runId":"Rwait","stepId":"Rwait:2","stepNumber":2,"attempt":1,"executeAfter":null,"createdAt":1795417523553,"assignedAt":null,"dependencies":["Rwait:1:1"],"requires":{"gpu":["a","b"]},"reason":null},"Rwait:3:1":{"module":"example1.repo","target":"later","runId":"Rwait","stepId":"Rwait:3","stepNumber":3,"attempt":1,"executeAfter":null,"createdAt":1795417523554,"assignedAt":null,"dependencies":[],"requires":{"gpu":["c"]},"reason":"no node that serves the task example1.repo/later provides gpu:c"}}`,
 	"sessions":  `{"7vZHRdsHcFtSl":{"connected":true,"executing":1,"concurrency":8,"poolName":null,"targets":{"example1.repo":["build_greeting","my_workflow"]},"provides":{},"accepts":{},"workerState":"active","executions":1}}`,
 }
 
@@ -137,7 +137,7 @@ func (n *fakeNode) workflow(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 404, `{"error":"not_found","message":"no workflow example1.repo/unknown"}`)
 		return
 	}
-	_, _ = io.WriteString(w, `{"parameters":[],"instruction":null,"configuration":{"waitFor":[],"cache":null,"defer":null,"delay":0,"retries":{"limit":2,"backoffMin":5,"backoffMax":5},"recurrent":false,"timeout":60000,"requires":{},"memo":false},"runs":{}}`)
+	_, _ = io.WriteString(w, `{"parameters":[],"instruction":null,"configuration":{"waitFor":[],"cache":null,"defer":null,"delay":0,"retries":{"limit":2,"backoffMin":5,"backoffMax":5},"recurrent":false,"timeout":60000,"requires":{"disk":["ssd"]},"memo":false},"runs":{}}`)
 }
 
 func (n *fakeNode) run(w http.ResponseWriter, r *http.Request) {

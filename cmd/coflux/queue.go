@@ -74,6 +74,9 @@ func queueStatus(q client.Queued, now time.Time) string {
 	case q.ExecuteAfter != nil && time.UnixMilli(*q.ExecuteAfter).After(now):
 		return "scheduled"
 	}
+	if q.Reason != nil {
+		return "no session: " + *q.Reason
+	}
 	return "waiting"
 }
 
@@ -101,17 +104,6 @@ func queueLines(queue map[string]client.Queued, now time.Time) []line {
 		lines = append(lines, line{{style, strings.TrimRight(b.String(), " ")}})
 	}
 	return lines
-}
-
-// tagsText is "k:v, k:v" in order.
-func tagsText(tags map[string][]string) string {
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		for _, v := range tags[k] {
-			parts = append(parts, k+":"+v)
-		}
-	}
-	return orDash(strings.Join(parts, ", "))
 }
 
 func orDash(s string) string {

@@ -32,6 +32,8 @@ type submitOptions struct {
 	noWait         bool
 	idempotencyKey string
 	delay          float64
+	requires       []string
+	noRequires     bool
 	flags          *pflag.FlagSet
 }
 
@@ -40,6 +42,8 @@ func (o *submitOptions) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.noWait, "no-wait", false, "return right after the submission")
 	f.StringVar(&o.idempotencyKey, "idempotency-key", "", "use the run that was submitted with this `KEY` in the last 24 h, if there is one")
 	f.Float64Var(&o.delay, "delay", 0, "start after so many `SECONDS`, whatever the workflow says")
+	f.StringSliceVar(&o.requires, "requires", nil, "run only where this tag, `NAME:VALUE`, is provided (NAME alone is NAME:true; repeatable), whatever the workflow says; values of one name are alternatives")
+	f.BoolVar(&o.noRequires, "no-requires", false, "run anywhere, whatever the workflow says")
 }
 
 func (o *submitOptions) run(ctx context.Context, a *app, args []string) error {
@@ -49,6 +53,9 @@ func (o *submitOptions) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.flags.Changed("delay") && !(o.delay >= 0 && o.delay <= math.MaxInt32) {
 		return fmt.Errorf("the delay %v is not a number of seconds from 0 on: check --delay", o.delay)
+	}
+	if o.flags.Changed("requires") && o.noRequires {
+		return errors.New("--requires and --no-requires exclude each other: give one of them")
 	}
 	if err := checkArguments(args); err != nil {
 		return fmt.Errorf("failed to submit workflow: %w", err)
@@ -152,6 +159,13 @@ func (o *submitOptions) submit(ctx context.Context, c *client.Client, workspace,
 	}
 	if o.flags.Changed("delay") {
 		options["delay"] = json.RawMessage(fmt.Sprintf("%.0f", o.delay*1000))
+	}
+	if o.noRequires || o.flags.Changed("requires") {
+		tags, err := json.Marshal(tagsOf(o.requires))
+		if err != nil {
+			return client.Submitted{}, err
+		}
+		options["requires"] = tags
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitPatience)
 	defer cancel()

@@ -37,6 +37,8 @@ type Execution struct {
 	// Node is the id of the node it was given to; it stays when the session's row is gone.
 	Node   string  `codec:"n,omitempty"`
 	Result *Result `codec:"z,omitempty"`
+	// Requires is the text of the tags that it needs, of its run and step together.
+	Requires string `codec:"rq,omitempty"`
 }
 
 func (*Execution) table() Table { return TableExecutions }
@@ -59,12 +61,25 @@ func (e *Execution) Queued() bool { return e.Result == nil && e.Session == "" &&
 type Class struct {
 	Workspace, Module, Target string
 	Type                      TargetType
+	// Requires is the text of the tags that are needed.
+	Requires string
 }
 
-func (c Class) key() string { return join(c.Workspace, c.Module, c.Target, string(c.Type)) }
+func (c Class) key() string { return join(c.Workspace, c.Module, c.Target, string(c.Type), c.Requires) }
+
+// Untagged is the class without its tags: what sessions declare.
+func (c Class) Untagged() Class {
+	c.Requires = ""
+	return c
+}
+
+// Past is the place in the queues behind all classes of c's target whose Requires begins with the text.
+func (c Class) Past(requires string) string {
+	return join(c.Workspace, c.Module, c.Target, string(c.Type)) + requires + "\xff"
+}
 
 // Class of the execution.
-func (e *Execution) Class() Class { return Class{e.Workspace, e.Module, e.Target, e.Type} }
+func (e *Execution) Class() Class { return Class{e.Workspace, e.Module, e.Target, e.Type, e.Requires} }
 
 func (e *Execution) queueKey() string {
 	return e.Class().key() + string([]byte{byte(e.Tier)}) + be8(max(e.ExecuteAfter, e.CreatedAt)) + e.key()
@@ -109,20 +124,20 @@ func (v *View) Queue(c Class) iter.Seq[*Execution] {
 	return walk[*Execution](v, TableExecutions, "queue", c.key(), "")
 }
 
-// Classes walks the classes in which something is queued. Each costs one seek, whatever stands in it.
+// ClassFrom is the first class at or behind a place in the queues, "" for the first of all; false when there is none. It
+// costs one seek, whatever stands in the class.
+func (v *View) ClassFrom(place string) (Class, bool) {
+	for e := range walk[*Execution](v, TableExecutions, "queue", "", place) {
+		return e.Class(), true
+	}
+	return Class{}, false
+}
+
+// Classes walks the classes in which something is queued.
 func (v *View) Classes() iter.Seq[Class] {
 	return func(yield func(Class) bool) {
-		from := ""
-		for {
-			var head *Execution
-			for e := range walk[*Execution](v, TableExecutions, "queue", "", from) {
-				head = e
-				break
-			}
-			if head == nil || !yield(head.Class()) {
-				return
-			}
-			from = head.Class().key() + "\xff"
+		for c, ok := v.ClassFrom(""); ok && yield(c); {
+			c, ok = v.ClassFrom(c.key() + "\xff")
 		}
 	}
 }

@@ -16,6 +16,8 @@ type Run struct {
 	Steps int `codec:"n"`
 	// RequestID is the cause: the ULID of the request that created the run.
 	RequestID string `codec:"q"`
+	// Requires are the tags that its steps inherit.
+	Requires Tags `codec:"rq,omitempty"`
 }
 
 func (*Run) table() Table  { return TableRuns }

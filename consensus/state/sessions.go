@@ -37,12 +37,15 @@ type Session struct {
 	OpenedAt int64            `codec:"o"`
 	// Reason why it was lost, a sentence.
 	Reason string `codec:"r,omitempty"`
+	// Provides are the tags that it offers, Accepts those of which work must require one each.
+	Provides Tags `codec:"pv,omitempty"`
+	Accepts  Tags `codec:"ac,omitempty"`
 }
 
 func (*Session) table() Table  { return TableSessions }
 func (s *Session) key() string { return s.ID }
 
-// Serves tells whether the session declared the class's target with its type, in its workspace.
+// Serves tells whether the session declared the class's target with its type, in its workspace, whatever its tags.
 func (s *Session) Serves(c Class) bool {
 	if s.Workspace != c.Workspace {
 		return false

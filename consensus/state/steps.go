@@ -31,6 +31,8 @@ type Step struct {
 	Delay     int64 `codec:"d,omitempty"`
 	Timeout   int64 `codec:"o,omitempty"`
 	CreatedAt int64 `codec:"c"`
+	// Requires are its own tags: each replaces the run's of that name, an empty list removes it.
+	Requires Tags `codec:"rq,omitempty"`
 }
 
 func (*Step) table() Table  { return TableSteps }

@@ -257,7 +257,7 @@ func TestQueueOrderAndClasses(t *testing.T) {
 	commit(t, s, 1, put(append(rows, other, later)...))
 	v := s.View()
 	var steps []int
-	for e := range v.Queue(Class{"W1", "m", "t", TypeTask}) {
+	for e := range v.Queue(Class{Workspace: "W1", Module: "m", Target: "t", Type: TypeTask}) {
 		steps = append(steps, e.Step)
 	}
 	if diff := cmp.Diff([]int{2, 4, 1, 3}, steps); diff != "" {

@@ -118,11 +118,13 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
+// tags are shown as an object whose values are lists.
 func tags(t map[string][]string) map[string][]string {
-	if t == nil {
-		return map[string][]string{}
+	doc := map[string][]string{}
+	for name, values := range t {
+		doc[name] = orEmpty(values)
 	}
-	return t
+	return doc
 }
 
 func textOrNil(text string) *string {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // maxQueue is how many executions the queue document shows; the header Coflux-Left-Off says how many more there are.
@@ -23,6 +24,8 @@ type queuedDoc struct {
 	Node         *string             `json:"node"`
 	Dependencies []string            `json:"dependencies"`
 	Requires     map[string][]string `json:"requires"`
+	// Reason says why no session could take it, however many slots were free.
+	Reason *string `json:"reason"`
 }
 
 func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
@@ -45,6 +48,7 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 
 func newQueueDoc(v *state.View, workspace string, limit int) (doc map[string]queuedDoc, left int) {
 	doc = map[string]queuedDoc{}
+	reasons := map[state.Class]*string{}
 	for e := range v.Unfinished(workspace) {
 		if len(doc) == limit {
 			left++
@@ -53,7 +57,16 @@ func newQueueDoc(v *state.View, workspace string, limit int) (doc map[string]que
 		id := e.ID()
 		entry := queuedDoc{Module: e.Module, Target: e.Target, RunID: e.Run, StepID: id.StepID().String(), StepNumber: e.Step,
 			Attempt: e.Attempt, ExecuteAfter: timeOrNil(e.ExecuteAfter), CreatedAt: e.CreatedAt,
-			AssignedAt: timeOrNil(e.AssignedAt), Node: nodeName(v, e), Dependencies: []string{}, Requires: tags(nil)}
+			AssignedAt: timeOrNil(e.AssignedAt), Node: nodeName(v, e), Dependencies: []string{}, Requires: map[string][]string{}}
+		for _, r := range state.ParseRequires(e.Requires) {
+			entry.Requires[r.Name] = r.Values
+		}
+		if e.Queued() {
+			if _, known := reasons[e.Class()]; !known {
+				reasons[e.Class()] = textOrNil(scheduler.NoSession(v, e.Class()))
+			}
+			entry.Reason = reasons[e.Class()]
+		}
 		for d := range v.Dependencies(id) {
 			entry.Dependencies = append(entry.Dependencies, d.On)
 		}

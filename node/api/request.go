@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -29,6 +30,7 @@ const maxName = 100
 type body struct {
 	fields  map[string]json.RawMessage
 	details map[string]string
+	message string // instead of the usual sentence
 }
 
 // readBody reads the object that a request carries.
@@ -108,8 +110,8 @@ func (b *body) err() error {
 	if len(b.details) == 0 {
 		return nil
 	}
-	return &Error{Code: scheduler.CodeBadRequest, Message: "fields of the body are missing or not as they should be",
-		Details: b.details}
+	return &Error{Code: scheduler.CodeBadRequest, Details: b.details,
+		Message: cmp.Or(b.message, "fields of the body are missing or not as they should be")}
 }
 
 // number reads a whole number from the query.

@@ -75,13 +75,13 @@ func newRunDoc(v *state.View, workspace, id string) *runDoc {
 }
 
 func emptyRunDoc(run *state.Run) *runDoc {
-	return &runDoc{CreatedAt: run.CreatedAt, Requires: tags(nil), Steps: map[string]*stepDoc{}}
+	return &runDoc{CreatedAt: run.CreatedAt, Requires: tags(run.Requires), Steps: map[string]*stepDoc{}}
 }
 
 func newStepDoc(v *state.View, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
-		Timeout: s.Timeout, Requires: tags(nil), CreatedAt: s.CreatedAt, Executions: map[string]*executionDoc{},
+		Timeout: s.Timeout, Requires: tags(s.Requires), CreatedAt: s.CreatedAt, Executions: map[string]*executionDoc{},
 	}
 	for i := range s.Arguments {
 		doc.Arguments = append(doc.Arguments, newValueDoc(v, &s.Arguments[i]))

@@ -47,7 +47,7 @@ func newSessionsDoc(v *state.View, workspace string, alive map[string]bool) map[
 			continue
 		}
 		entry := sessionDoc{Connected: alive[s.Node], Concurrency: s.Slots, Node: s.NodeName, Targets: map[string][]string{},
-			Provides: tags(nil), Accepts: tags(nil)}
+			Provides: tags(s.Provides), Accepts: tags(s.Accepts)}
 		for range v.Assigned(s.ID) {
 			entry.Executing++
 		}

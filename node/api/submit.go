@@ -59,6 +59,7 @@ func parseSubmission(b *body) (*submission, error) {
 	sub.Target = b.required("target", targetName, maxName)
 	sub.Delay, sub.Timeout = b.millis("delay"), b.millis("timeout")
 	sub.IdempotencyKey = b.text("idempotencyKey", plainText, 200)
+	sub.Requires = b.tags("requires")
 	if b.has("requestId") {
 		b.into("requestId", &sub.RequestID)
 		if _, err := ulid.ParseStrict(sub.RequestID); err != nil {
@@ -109,7 +110,6 @@ func optionsOfLater(b *body) map[string]string {
 	var waitFor []int
 	var recurrent, memo bool
 	var cache, postpone map[string]json.RawMessage
-	var requires map[string]json.RawMessage
 	var retries struct {
 		Limit *int `json:"limit"`
 	}
@@ -118,11 +118,10 @@ func optionsOfLater(b *body) map[string]string {
 	b.into("memo", &memo)
 	b.into("cache", &cache)
 	b.into("defer", &postpone)
-	b.into("requires", &requires)
 	b.into("retries", &retries)
 	given := map[string]bool{
 		"waitFor": len(waitFor) > 0, "recurrent": recurrent, "memo": memo, "cache": cache != nil, "defer": postpone != nil,
-		"requires": len(requires) > 0, "retries": b.has("retries") && (retries.Limit == nil || *retries.Limit != 0),
+		"retries": b.has("retries") && (retries.Limit == nil || *retries.Limit != 0),
 	}
 	later := map[string]string{}
 	for field, yes := range given {

@@ -43,6 +43,8 @@ func newSettings() *settings {
 	f.StringSliceVar(&c.Adapter, "adapter", c.Adapter, "run this `COMMAND` (words separated by commas) that speaks the adapter protocol, instead of Python")
 	f.StringVar(&c.Executor, "executor", c.Executor, "how the process of a body comes to be, `WAY`: fork, from one that has imported the package, or spawn, by itself; if not given: fork, and spawn with an --adapter")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "run at most `N` bodies at once; one that waits for another does not count")
+	f.StringSliceVar(&c.Provides, "provides", c.Provides, "offer this tag, `NAME:VALUE` (NAME alone is NAME:true; repeatable, or with commas), to tasks and workflows that require it")
+	f.StringSliceVar(&c.Accepts, "accepts", c.Accepts, "offer this tag, `NAME:VALUE`, and run only what requires it; several values of a name are alternatives")
 	f.BoolVar(&c.Reload, "reload", c.Reload, "watch the modules' files: new executions use the new code, broken code leaves the last good one serving")
 
 	f = s.group("Mesh")

@@ -24,14 +24,14 @@ func environment(m map[string]string) func(string) (string, bool) {
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "node.toml")
-	text := "repo = [\"file.one\", \"file.two\"]\nname = \"file\"\nhttp-port = 1000\ngossip_port = 1001\npeer_port = 1002\nreload = true\ndrain_timeout = \"7s\"\n"
+	text := "repo = [\"file.one\", \"file.two\"]\nname = \"file\"\nhttp-port = 1000\ngossip_port = 1001\npeer_port = 1002\nreload = true\ndrain_timeout = \"7s\"\nprovides = [\"gpu\", \"region:eu\"]\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := newSettings()
 	err := s.parse([]string{"--http-port", "3000", "--join=a:1,b:2", "--join", "c:3"}, environment(map[string]string{
 		"COFLUX_NODE_CONFIG": file, "COFLUX_NODE_HTTP_PORT": "2000", "COFLUX_NODE_GOSSIP_PORT": "2001",
-		"COFLUX_NODE_INSECURE": "1", "COFLUX_NODE_PATH": "x,y", "COFLUX_NODE_NAME": "",
+		"COFLUX_NODE_INSECURE": "1", "COFLUX_NODE_PATH": "x,y", "COFLUX_NODE_NAME": "", "COFLUX_NODE_ACCEPTS": "disk:ssd,disk:nvme",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +39,7 @@ func TestPrecedence(t *testing.T) {
 	want := node.Default()
 	want.HTTPPort, want.GossipPort, want.PeerPort = 3000, 2001, 1002
 	want.Join, want.Repos, want.Path = []string{"a:1", "b:2", "c:3"}, []string{"file.one", "file.two"}, []string{"x", "y"}
+	want.Provides, want.Accepts = []string{"gpu", "region:eu"}, []string{"disk:ssd", "disk:nvme"}
 	want.Name, want.Reload, want.Insecure, want.DrainTimeout = "file", true, true, 7*time.Second
 	if diff := cmp.Diff(want, s.cfg, cmpopts.IgnoreUnexported(node.Config{})); diff != "" {
 		t.Error(diff)

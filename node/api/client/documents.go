@@ -126,6 +126,7 @@ type Queued struct {
 	AssignedAt   *int64              `json:"assignedAt"`
 	Dependencies []string            `json:"dependencies"`
 	Requires     map[string][]string `json:"requires"`
+	Reason       *string             `json:"reason"` // why no session could take it
 }
 
 // Queue lists the queued and running executions of a workspace by id.
@@ -141,6 +142,7 @@ type Session struct {
 	PoolName    *string             `json:"poolName"`
 	Targets     map[string][]string `json:"targets"`
 	Provides    map[string][]string `json:"provides"`
+	Accepts     map[string][]string `json:"accepts"`
 	WorkerState *string             `json:"workerState"`
 	Executions  int                 `json:"executions"`
 }
