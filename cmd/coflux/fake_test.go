@@ -117,7 +117,13 @@ func newFakeNode() *fakeNode {
 	mux.HandleFunc("GET /api/runs", text(`{"runs":[{"runId":"Rwait","module":"example1.repo","target":"slow","createdAt":1795417523552,"completedAt":null,"status":"running","steps":2},{"runId":"Rgood","module":"example1.repo","target":"my_workflow","createdAt":1795417523552,"completedAt":1795417523705,"status":"completed","steps":2}],"cursor":"c2"}`))
 	mux.HandleFunc("GET /api/nodes", text(fakeNodes))
 	mux.HandleFunc("GET /api/await_run", n.await)
-	mux.HandleFunc("GET /logs", func(w http.ResponseWriter, r *http.Request) { text(fakeLogs)(w, r) })
+	mux.HandleFunc("GET /logs", func(w http.ResponseWriter, r *http.Request) {
+		page := fakeLogs
+		if r.URL.Query().Get("after") != "" { // there is one page
+			page = `{"logs":[],"cursor":":1795504000000:1"}`
+		}
+		text(page)(w, r)
+	})
 	mux.HandleFunc("GET /blobs/"+blobKey, text(`["large", 1.50]`))
 	mux.HandleFunc("POST /api/submit_workflow", n.submit)
 	mux.HandleFunc("POST /api/cancel_execution", n.cancel)

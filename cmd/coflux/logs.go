@@ -97,13 +97,10 @@ func (o *logsOptions) once(ctx context.Context, a *app, c *client.Client, q clie
 	return a.printJSONValue(out)
 }
 
-// fullPage is how many entries a page holds that is not the last.
-const fullPage = 1000
-
-// all prints every line there is, page by page.
+// all prints every line there is, page by page. Long lines make short pages: only an empty one is the last.
 func (o *logsOptions) all(ctx context.Context, c *client.Client, q client.LogQuery, p *logPrinter, page client.LogPage) error {
 	for {
-		if err := p.print(ctx, page.Logs); err != nil || page.Cursor == nil || len(page.Logs) < fullPage {
+		if err := p.print(ctx, page.Logs); err != nil || page.Cursor == nil || len(page.Logs) == 0 {
 			return err
 		}
 		q.After = *page.Cursor

@@ -39,9 +39,13 @@ def execute(channel: Channel, params: dict) -> None:
         arguments = [deserialize(value) for value in params.get("arguments") or []]
         _context.enter(context)
         value = _target.run(target.fn, arguments, {})
+        if os.getpid() != channel.pid:
+            _leave()  # a process that user code forked has come to the end of the body: it is not the execution
         result = context.serialize(value)
         context.settle()
     except Exception as exc:
+        if os.getpid() != channel.pid:
+            raise
         _flush()
         context.over = True
         channel.notify("execution_error", {"execution_id": context.execution_id, "error": describe(exc)})

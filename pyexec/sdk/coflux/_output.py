@@ -51,9 +51,10 @@ class Output(io.TextIOBase):
             self._rest = lines.pop()
             for line in lines:
                 self._emit(line)
-            while len(self._rest) >= LINE_LIMIT:
-                self._emit(self._rest[:LINE_LIMIT])
-                self._rest = self._rest[LINE_LIMIT:]
+            if len(self._rest) >= LINE_LIMIT:
+                whole = len(self._rest) // LINE_LIMIT * LINE_LIMIT
+                self._emit(self._rest[:whole])
+                self._rest = self._rest[whole:]
         return len(text)
 
     def flush(self) -> None:

@@ -1,0 +1,72 @@
+package pyexec
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutations are faults that the tests that are named have to notice: each replaces a text that occurs once in its file.
+var mutations = []struct{ name, by, file, old, new string }{
+	{"lines are not cut", "FloodsAreBounded", "executor.go", "maxOutputLine = 64 << 10 ", "maxOutputLine = 1 << 30 "},
+	{"output waits in memory", "BackPressure", "executor.go", "e.out.onLine = func(line []byte) { e.onOutput(1, line) }", "e.out.onLine = func(line []byte) { line = bytes.Clone(line); go e.onOutput(1, line) }"},
+	{"a forked child is the execution", "OddEnds", "sdk/coflux/_execute.py", "            _leave()  # a process", "            pass  # a process"},
+	{"a failed child is the execution", "OddEnds", "sdk/coflux/_execute.py", "        if os.getpid() != channel.pid:\n            raise\n", ""},
+}
+
+// TestNoticesMutations shows that the tests can fail. It builds the package once for each mutation.
+func TestNoticesMutations(t *testing.T) {
+	if os.Getenv("COFLUX_SLOW") == "" {
+		t.Skip("takes minutes: set COFLUX_SLOW=1")
+	}
+	dir := t.TempDir()
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			original, err := os.ReadFile(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(original), m.old); n != 1 {
+				t.Fatalf("%q occurs %d times in %s: name a text that occurs once", m.old, n, m.file)
+			}
+			if out, err := runMutated(t, dir, m.by, m.file, string(original)); err != nil {
+				t.Fatalf("without the mutation: %v\n%s", err, out)
+			}
+			out, err := runMutated(t, dir, m.by, m.file, strings.Replace(string(original), m.old, m.new, 1))
+			if err == nil {
+				t.Fatal("nothing noticed")
+			}
+			if !strings.Contains(out, "--- FAIL: Test") && !strings.Contains(out, "panic: ") {
+				t.Fatalf("failed for another reason: %s", out)
+			}
+		})
+	}
+}
+
+// runMutated runs tests with another text in the place of one file.
+func runMutated(t *testing.T, dir, tests, file, text string) (string, error) {
+	t.Helper()
+	path, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, filepath.Base(file))
+	if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: other}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", list, "-vet=off", "-count=1", "-timeout", "2m", "-run", "^Test("+tests+")$", ".")
+	cmd.Env = append(os.Environ(), "COFLUX_SLOW=")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
