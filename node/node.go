@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -267,7 +268,15 @@ func (n *Node) startAgent(ctx, run context.Context) error {
 	n.agent.Start()
 	if n.cfg.Reload {
 		n.wg.Go(func() {
-			if err := n.pool.Watch(run, n.discovered); err != nil && run.Err() == nil {
+			looked := false
+			seen := func(d pyexec.Discovery) {
+				// The first look finds the same as Discover did, if nothing has changed in between.
+				if looked || !reflect.DeepEqual(d, first) {
+					n.discovered(d)
+				}
+				looked = true
+			}
+			if err := n.pool.Watch(run, seen); err != nil && run.Err() == nil {
 				n.log.Error("files are no longer watched", "error", err)
 			}
 		})

@@ -1,7 +1,6 @@
 package pyexec
 
 import (
-	"context"
 	"os"
 	"slices"
 	"strconv"
@@ -10,12 +9,17 @@ import (
 	"time"
 )
 
+// benchWay is ahead unless executorTestEnv says otherwise.
+func benchWay() string {
+	if way := os.Getenv(executorTestEnv); way != "" {
+		return way
+	}
+	return ahead
+}
+
 // BenchmarkWarm is the latency of a no-op on an executor that is ready: from Run to the result.
 func BenchmarkWarm(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm = 4 })
-	if _, err := e.pool.Discover(context.Background()); err != nil {
-		b.Fatal(err)
-	}
+	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, benchWay() })
 	var took []time.Duration
 	for b.Loop() {
 		e.settled(4)
@@ -32,7 +36,7 @@ func BenchmarkWarm(b *testing.B) {
 
 // BenchmarkHello is a workflow that calls one task, one after the other without a pause: refilling competes with it.
 func BenchmarkHello(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm = 4 })
+	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, benchWay() })
 	var took []time.Duration
 	e.settled(4)
 	for b.Loop() {
@@ -48,7 +52,7 @@ func BenchmarkHello(b *testing.B) {
 
 // BenchmarkSaturated keeps 8 executions going.
 func BenchmarkSaturated(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm = 4 })
+	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, benchWay() })
 	b.SetParallelism(4)
 	e.settled(4)
 	used := e.cpu()
@@ -94,7 +98,11 @@ func cpuOf(pid int) time.Duration {
 func (e *engine) settled(n int) {
 	for {
 		e.pool.mu.Lock()
-		ok := len(e.pool.idle) >= n && e.pool.starting == 0
+		idle := len(e.pool.bare.idle)
+		for _, l := range e.pool.recent {
+			idle += len(l.idle)
+		}
+		ok := idle >= n && e.pool.starting == 0
 		e.pool.mu.Unlock()
 		if ok {
 			return

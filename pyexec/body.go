@@ -16,6 +16,7 @@ type body struct {
 	exec *executor // set once, before the job is written
 
 	snapshot string // the code it runs, empty = the files as they are
+	lane     *lane  // where its executor comes from; the pool's mu guards it
 
 	killed   atomic.Bool // no more calls except the last one
 	fenced   atomic.Bool // the last one is Lost

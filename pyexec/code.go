@@ -1,8 +1,15 @@
 package pyexec
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // codeStore knows which code each module's executions use. Code that was good once is kept as a snapshot (a directory
@@ -19,7 +26,40 @@ type codeStore struct {
 // goodCode is a module as it was when it could last be imported.
 type goodCode struct {
 	snapshot string
+	digest   string // equal = the same code; empty = unlike any other
 	targets  []Target
+}
+
+// sum is a digest of all that a module was made of: its snapshot's index and sources, the times of its files (so that a file
+// that was touched counts as changed), and what was found.
+func (f *found) sum() string {
+	if f.snapshot == "" {
+		return ""
+	}
+	sum := sha256.New()
+	entries, err := os.ReadDir(f.snapshot)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".code") {
+			continue // made of the source, but not the same bytes each time
+		}
+		b, err := os.ReadFile(filepath.Join(f.snapshot, e.Name()))
+		if err != nil {
+			return ""
+		}
+		fmt.Fprintf(sum, "%s %d\n%s", e.Name(), len(b), b)
+	}
+	for _, file := range f.manifest.Files {
+		if st, err := os.Stat(file); err == nil {
+			fmt.Fprintf(sum, "%s %d\n", file, st.ModTime().UnixNano())
+		}
+	}
+	if err := json.NewEncoder(sum).Encode(f.manifest.Targets); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 func newCodeStore(dir string) codeStore {

@@ -37,6 +37,7 @@ type manifest struct {
 type found struct {
 	name     string
 	snapshot string
+	digest   string
 	manifest manifest
 	why      string // it cannot be imported, or not all of it
 	trace    string
@@ -86,8 +87,10 @@ func (p *Pool) adoptCode(all []found) (Discovery, []string) {
 		last, served := p.code.good[f.name]
 		m := Module{Name: f.name, Targets: f.manifest.Targets, Error: f.why, Traceback: f.trace}
 		switch {
+		case served && f.digest != "" && f.digest == last.digest: // it serves already
+			free = append(free, f.snapshot)
 		case f.why == "", !served && len(f.manifest.Targets) > 0:
-			fresh[f.name] = goodCode{snapshot: f.snapshot, targets: f.manifest.Targets}
+			fresh[f.name] = goodCode{snapshot: f.snapshot, digest: f.digest, targets: f.manifest.Targets}
 		case served:
 			m.Targets = last.targets
 			m.Error += "; the last good code keeps serving"
@@ -101,7 +104,7 @@ func (p *Pool) adoptCode(all []found) (Discovery, []string) {
 	d.Generation = p.code.generation
 	var stale []*executor
 	if p.py.foreign && d.Generation > 1 { // a foreign adapter may have imported the old code ahead of its job
-		p.idle = slices.DeleteFunc(p.idle, func(e *executor) bool {
+		p.bare.idle = slices.DeleteFunc(p.bare.idle, func(e *executor) bool {
 			old := e.generation < d.Generation
 			if old {
 				stale = append(stale, e)
@@ -109,6 +112,7 @@ func (p *Pool) adoptCode(all []found) (Discovery, []string) {
 			return old
 		})
 	}
+	p.syncLanes()
 	p.refill()
 	p.mu.Unlock()
 	for _, e := range stale {
@@ -153,6 +157,7 @@ func (p *Pool) importModule(ctx context.Context, name string) found {
 		}
 	default:
 		f.read(out, errText)
+		f.digest = f.sum()
 	}
 	return f
 }

@@ -26,6 +26,7 @@ type executor struct {
 	work       workDir
 	valuesDir  string // for files of values; the SDK makes it when it needs one; removed at the end
 	generation int
+	lane       *lane
 	proc       process
 	proto      *tap
 	out, err   *tap
@@ -41,25 +42,25 @@ type executor struct {
 	limit *time.Timer
 }
 
-// startExecutor spawns a process and returns it before it is ready.
-func startExecutor(p *Pool, sp spawner, seq uint64) (*executor, error) {
+// startExecutor makes a process, a fork of the lane's template if from is one, and returns it before it is ready.
+func startExecutor(p *Pool, sp spawner, seq uint64, l *lane, from uint64) (*executor, error) {
 	name := fmt.Sprintf("x%d", seq)
 	work, err := p.dirs.take(name)
 	if err != nil {
 		return nil, err
 	}
 	e := &executor{
-		pool: p, work: work, valuesDir: filepath.Join(p.cfg.Scratch, name+"-values"), generation: p.generation(),
+		pool: p, work: work, valuesDir: filepath.Join(p.cfg.Scratch, name+"-values"), generation: p.generation(), lane: l,
 		readied: make(chan error, 1), exited: make(chan struct{}),
 	}
-	if err := e.launch(sp); err != nil {
+	if err := e.launch(sp, from); err != nil {
 		p.dirs.give(work)
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *executor) launch(sp spawner) error {
+func (e *executor) launch(sp spawner, from uint64) error {
 	foreign := e.pool.py.foreign
 	ps, err := makePipes(foreign)
 	if err != nil {
@@ -87,7 +88,7 @@ func (e *executor) launch(sp spawner) error {
 		e.out.before = e.proto.drain
 	}
 	started := make(chan struct{})
-	proc, err := sp.spawn(e.pool.py.executeSpec(ps.childFiles(foreign, e.pool.null)), func(s exitStatus) {
+	proc, err := sp.spawn(e.pool.py.executeSpec(from, ps.childFiles(foreign, e.pool.null)), func(s exitStatus) {
 		go func() {
 			<-started
 			e.onExit(s)

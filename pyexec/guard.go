@@ -47,9 +47,9 @@ type guardServer struct {
 	boot string
 	nice int // of executors
 
-	mu    sync.Mutex
-	procs map[int]uint64 // pid of a group leader -> id of the spawn
-	forks forkState
+	mu        sync.Mutex
+	procs     map[int]uint64       // pid of a group leader -> id of the spawn
+	templates map[uint64]*template // not yet reaped
 
 	fencing atomic.Bool // from here on every end is the guard's doing
 
@@ -69,7 +69,7 @@ func runGuard() error {
 	}
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
-		procs: map[int]uint64{}, forks: forkState{all: map[uint64]*template{}}, born: make(chan struct{}, 1), out: newOutbox(conn),
+		procs: map[int]uint64{}, templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
 	}
 	// The system call answers 20 - nice.
 	if raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
@@ -162,6 +162,10 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 	switch m.Op {
 	case "spawn":
 		g.spawn(m, fds)
+	case "fork":
+		g.fork(m, fds)
+	case "template":
+		g.template(m)
 	case "kill":
 		g.kill(m.ID)
 	case "killall":
@@ -174,9 +178,6 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 }
 
 func (g *guardServer) spawn(m guardMessage, fds []int) {
-	if len(m.Template) > 0 && g.fork(m, fds) {
-		return
-	}
 	files := make([]uintptr, len(fds))
 	for i, fd := range fds {
 		files[i] = uintptr(fd)

@@ -24,10 +24,12 @@ type guard struct {
 	down chan struct{} // closed when nothing of the guard's is alive and every end was reported
 	gone chan struct{} // closed when the guard itself has ended: it may be making its statement for a while
 
-	mu     sync.Mutex
-	last   uint64
-	procs  map[uint64]*guardProcess
-	fenced bool // the guard itself said that all are dead
+	mu    sync.Mutex
+	last  uint64
+	procs map[uint64]*guardProcess
+
+	templates map[uint64]func(op, text string) // what is told of each, until its end
+	fenced    bool                             // the guard itself said that all are dead
 }
 
 type guardProcess struct {
@@ -42,7 +44,7 @@ type guardProcess struct {
 func (p *guardProcess) pid() int { return p.n }
 func (p *guardProcess) kill()    { p.g.send(guardMessage{Op: "kill", ID: p.id}, nil) }
 
-// errUnforked means that the template has failed to make this process; the guard can start it.
+// errUnforked means that the template has failed to make this process.
 var errUnforked = errors.New("the template has not forked the process")
 
 var errGuardGone = errors.New("the guard process is gone and every execution with it")
@@ -75,7 +77,7 @@ func startGuard(scratch, boot string, logger hclog.Logger) (*guard, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot start the guard process: %w", err)
 	}
-	g := &guard{conn: conn, cmd: cmd, boot: boot, log: logger, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}}
+	g := &guard{conn: conn, cmd: cmd, boot: boot, log: logger, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}, templates: map[uint64]func(op, text string){}}
 	go g.listen()
 	return g, nil
 }
@@ -91,22 +93,44 @@ func (g *guard) spawn(spec spawnSpec, ended func(exitStatus)) (process, error) {
 	p.id = g.last
 	g.procs[p.id] = p
 	g.mu.Unlock()
-	m := guardMessage{Op: "spawn", ID: p.id, Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir, Template: spec.Template}
-	for {
-		if err := g.send(m, spec.Files); err != nil {
-			g.take(p.id)
-			return nil, err
-		}
-		err := <-p.started
-		if err == errUnforked {
-			m.Template = nil
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return p, nil
+	m := guardMessage{Op: "spawn", ID: p.id, Argv: spec.Argv, Env: spec.Env, Dir: spec.Dir}
+	if spec.From != 0 {
+		m = guardMessage{Op: "fork", ID: p.id, From: spec.From}
 	}
+	if err := g.send(m, spec.Files); err != nil {
+		g.take(p.id)
+		return nil, err
+	}
+	if err := <-p.started; err != nil {
+		g.take(p.id)
+		return nil, err
+	}
+	return p, nil
+}
+
+// startTemplate starts one and returns its number; hear is called with what the guard says of it, templateEnded last,
+// unless the guard ends. It is called by the goroutine that hears the guard, with no lock held.
+func (g *guard) startTemplate(argv, env []string, dir string, hear func(op, text string)) (uint64, error) {
+	g.mu.Lock()
+	g.last++
+	id := templateIDs + g.last
+	g.templates[id] = hear
+	g.mu.Unlock()
+	err := g.send(guardMessage{Op: "template", ID: id, Argv: argv, Env: env, Dir: dir}, nil)
+	if err != nil {
+		g.mu.Lock()
+		delete(g.templates, id)
+		g.mu.Unlock()
+	}
+	return id, err
+}
+
+// endTemplate ends one and hears no more of it.
+func (g *guard) endTemplate(id uint64) {
+	g.mu.Lock()
+	delete(g.templates, id)
+	g.mu.Unlock()
+	g.send(guardMessage{Op: "kill", ID: id}, nil)
 }
 
 // send never blocks for long: a guard that does not read is ended, which takes its children along.
@@ -159,8 +183,16 @@ func (g *guard) listen() {
 
 func (g *guard) hear(m guardMessage) {
 	switch m.Op {
-	case "template":
-		g.log.Warn("executors are started one by one: there is no template to fork them from; it is tried again", "reason", m.Text)
+	case "templateReady", "templateRefused", "templateEnded":
+		g.mu.Lock()
+		hear := g.templates[m.ID]
+		if m.Op == "templateEnded" {
+			delete(g.templates, m.ID)
+		}
+		g.mu.Unlock()
+		if hear != nil {
+			hear(m.Op, m.Text)
+		}
 	case "unforked":
 		g.mu.Lock()
 		p := g.procs[m.ID]

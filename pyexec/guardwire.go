@@ -15,8 +15,8 @@ import (
 // The control socket is a SOCK_SEQPACKET pair: one packet is one JSON object, descriptors ride along as SCM_RIGHTS,
 // and the end of either side is an EOF that comes after everything sent before it.
 //
-//	node  -> guard  spawn (+fds) | kill | killall | alive | peers | quit
-//	guard -> node   started | failed | unforked | exited | fenced | template (there is none, and why)
+//	node  -> guard  spawn (+fds) | fork (+fds, from a template) | template (start one) | kill | killall | alive | peers | quit
+//	guard -> node   started | failed | unforked | exited | fenced | templateReady | templateRefused | templateEnded
 
 // maxPacket bounds one packet; the kernel refuses to send more than the socket buffer (about 200 KiB).
 const maxPacket = 180 << 10
@@ -33,7 +33,7 @@ type guardMessage struct {
 	Until int64       `json:"until,omitempty"`
 	Peers []Statement `json:"peers,omitempty"`
 
-	Template []string `json:"template,omitempty"`
+	From uint64 `json:"from,omitempty"` // the template
 
 	Pid    int         `json:"pid,omitempty"`
 	Status *exitStatus `json:"status,omitempty"`

@@ -27,10 +27,13 @@ func TestMain(m *testing.M) {
 // executorTestEnv chooses Config.Executor for the tests that do not try both.
 const executorTestEnv = "COFLUX_TEST_EXECUTOR"
 
-// bothWays runs a test with forked and with spawned executors.
+// ahead as Config.Executor of a newEngine is fork, with the modules discovered and imported by templates.
+const ahead = "ahead"
+
+// bothWays runs a test with executors that are forked, with and without the module imported, and with spawned ones.
 func bothWays(t *testing.T, test func(*testing.T, func(*Config))) {
 	t.Parallel()
-	for _, way := range []string{"fork", "spawn"} {
+	for _, way := range []string{ahead, "fork", "spawn"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			test(t, func(c *Config) { c.Executor = way })
@@ -76,6 +79,10 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 	if change != nil {
 		change(&cfg)
 	}
+	way := cfg.Executor
+	if way == ahead {
+		cfg.Executor = "fork"
+	}
 	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +100,34 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 			t.Errorf("directories left behind: %v", left)
 		}
 	})
-	return &engine{t: t, pool: p, execs: map[string]*testHost{}}
+	e := &engine{t: t, pool: p, execs: map[string]*testHost{}}
+	if way == ahead {
+		if _, err := p.Discover(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		e.imported()
+	}
+	return e
+}
+
+// imported waits until every module that serves is imported by a template.
+func (e *engine) imported() {
+	e.t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		e.pool.mu.Lock()
+		n := 0
+		for _, l := range e.pool.recent {
+			if l.state == laneUp {
+				n++
+			}
+		}
+		ok := n > 0 && n == len(e.pool.recent)
+		e.pool.mu.Unlock()
+		if ok {
+			return
+		}
+	}
+	e.t.Fatal("the modules are not imported by templates")
 }
 
 type testWriter struct{ t testing.TB }

@@ -40,8 +40,10 @@ type Pool struct {
 	guard    *guard
 	seq      uint64
 	starting int
-	idle     []*executor // ready, oldest first
-	waiting  []*body     // for an executor, oldest first
+	bare     *lane
+	lanes    map[string]*lane // by snapshot
+	recent   []*lane          // the same, last used first
+	waiting  []*body          // for an executor, oldest first
 	bodies   map[string]*body
 	running  map[*body]*executor
 	code     codeStore
@@ -74,7 +76,12 @@ func New(cfg Config) (*Pool, error) {
 	if err := py.setExecutor(cfg.Executor); err != nil {
 		return nil, err
 	}
+	bare := &lane{}
+	if py.fork {
+		bare.state = laneDown
+	}
 	return &Pool{
+		bare: bare, lanes: map[string]*lane{},
 		dirs: workDirs{root: scratch},
 		cfg:  cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
@@ -123,10 +130,10 @@ func (p *Pool) clean() error {
 func (p *Pool) adopt(g *guard) {
 	p.guard = g
 	p.state = stateRunning
-	p.idle = nil // those of the guard before have ended with it, though not each may have been reported yet
 	if p.peers != nil {
 		g.send(guardMessage{Op: "peers", Peers: p.peers}, nil)
 	}
+	p.openLanes()
 	p.wg.Add(1)
 	go func() {
 		defer p.wg.Done()
@@ -161,6 +168,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	if p.resume != nil {
 		p.resume.Stop()
 	}
+	p.stopLanes()
 	p.mu.Unlock()
 	if was == stateStopped || was == stateNew {
 		return nil

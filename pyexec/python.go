@@ -201,15 +201,11 @@ func probeInterpreter(exe string, path []string) (probe, error) {
 	return p, nil
 }
 
-func (py *python) executeSpec(files []*os.File) spawnSpec {
-	spec := spawnSpec{Argv: py.command("execute"), Env: py.env, Dir: py.dir, Files: files}
-	if py.fork {
-		spec.Template = py.command("fork")
-	}
-	return spec
+func (py *python) executeSpec(from uint64, files []*os.File) spawnSpec {
+	return spawnSpec{Argv: py.command("execute"), Env: py.env, Dir: py.dir, Files: files, From: from}
 }
 
-func (py *python) command(name string) []string { return append(slices.Clone(py.argv), name) }
+func (py *python) command(words ...string) []string { return append(slices.Clone(py.argv), words...) }
 
 // setExecutor decides how executors come to be.
 func (py *python) setExecutor(way string) error {

@@ -26,6 +26,7 @@ func (p *Pool) Run(job Job, host Host) error {
 		return fmt.Errorf("execution %s is running already", job.ExecutionID)
 	}
 	b.snapshot = p.code.use(job.Module)
+	b.lane = p.laneOf(b.snapshot)
 	p.bodies[job.ExecutionID] = b
 	p.waiting = append(p.waiting, b)
 	p.match()
@@ -35,9 +36,12 @@ func (p *Pool) Run(job Job, host Host) error {
 
 // match gives waiting bodies to idle executors; called with mu held.
 func (p *Pool) match() {
-	for len(p.waiting) > 0 && len(p.idle) > 0 {
-		b, e := p.waiting[0], p.idle[0]
-		p.waiting, p.idle = p.waiting[1:], p.idle[1:]
+	p.waiting = slices.DeleteFunc(p.waiting, func(b *body) bool {
+		if len(b.lane.idle) == 0 {
+			return false
+		}
+		e := b.lane.idle[0]
+		b.lane.idle = b.lane.idle[1:]
 		p.running[b] = e
 		p.wg.Add(1)
 		go func() {
@@ -46,7 +50,8 @@ func (p *Pool) match() {
 				p.requeue(b)
 			}
 		}()
-	}
+		return true
+	})
 }
 
 // requeue is for a body whose executor died before it got the job.
@@ -55,6 +60,7 @@ func (p *Pool) requeue(b *body) {
 	delete(p.running, b)
 	ok := p.state == stateRunning && !b.killed.Load()
 	if ok {
+		b.lane = p.laneOf(b.snapshot)
 		p.waiting = append([]*body{b}, p.waiting...)
 		p.match()
 		p.refill()
@@ -70,22 +76,36 @@ func (p *Pool) refill() {
 	if p.state != stateRunning {
 		return
 	}
-	want := len(p.waiting) + p.cfg.Warm - len(p.idle)
-	if p.paused {
-		want = len(p.waiting)
+	waits := map[*lane]int{}
+	for _, b := range p.waiting {
+		waits[b.lane]++
+		p.startIn(b.lane, waits[b.lane])
 	}
-	for limit := max(4, 2*runtime.NumCPU()); p.starting < min(want, limit); {
+	for _, l := range p.recent {
+		p.startIn(l, waits[l]+p.warmOf(l)-len(l.idle))
+	}
+	p.startIn(p.bare, waits[p.bare]+p.warmOf(p.bare)-len(p.bare.idle))
+}
+
+// startIn lets n executors of a lane be in the making, if that is possible; called with mu held.
+func (p *Pool) startIn(l *lane, n int) {
+	for limit := max(4, 2*runtime.NumCPU()); l.starting < n && p.starting < limit && l.canStart(); {
 		p.starting++
+		l.starting++
 		p.seq++
 		p.wg.Add(1)
-		go p.startOne(p.guard, p.seq)
+		from := l.template
+		if l.state != laneUp {
+			from = 0
+		}
+		go p.startOne(p.guard, p.seq, l, from)
 	}
 }
 
-func (p *Pool) startOne(g *guard, seq uint64) {
+func (p *Pool) startOne(g *guard, seq uint64, l *lane, from uint64) {
 	defer p.wg.Done()
 	p.wg.Add(1) // until onExit
-	e, err := startExecutor(p, g, seq)
+	e, err := startExecutor(p, g, seq, l, from)
 	if err != nil {
 		p.wg.Done()
 	} else {
@@ -93,21 +113,23 @@ func (p *Pool) startOne(g *guard, seq uint64) {
 	}
 	p.mu.Lock()
 	p.starting--
+	l.starting--
 	var failed *body
 	var lost []*body
 	switch {
-	case err == nil && p.state == stateRunning && p.guard == g:
-		p.idle = append(p.idle, e)
+	case err == nil && p.state == stateRunning && p.guard == g && !l.closed:
+		l.idle = append(l.idle, e)
 		p.match()
 	case err == nil:
 		e.kill()
+	case errors.Is(err, errUnforked):
+		p.unforked(g, l, from)
 	case errors.Is(err, errGuardGone):
 		lost = p.fenceLocked(g)
-	case len(p.waiting) > p.starting:
-		failed = p.waiting[0]
-		p.waiting = p.waiting[1:]
 	default:
-		p.pause(err)
+		if failed = p.failOne(l); failed == nil {
+			p.pause(err)
+		}
 	}
 	p.refill()
 	p.mu.Unlock()
@@ -115,6 +137,34 @@ func (p *Pool) startOne(g *guard, seq uint64) {
 	if failed != nil {
 		failed.end(Result{Error: internal(fmt.Sprintf("failed to spawn executor: %v", err))})
 	}
+}
+
+// unforked ends a template that does not fork: the guard's word of that comes, and then the next try; called with mu held.
+func (p *Pool) unforked(g *guard, l *lane, from uint64) {
+	if p.guard == g && l.template == from && l.state == laneUp {
+		l.state = laneDown
+		g.send(guardMessage{Op: "kill", ID: from}, nil)
+	}
+	p.reroute()
+}
+
+// failOne takes the body out of the queue that has waited longest for a lane whose executor did not come, unless others
+// are coming for all; called with mu held.
+func (p *Pool) failOne(l *lane) *body {
+	n, first := 0, -1
+	for i, b := range p.waiting {
+		if b.lane == l {
+			if n++; n == 1 {
+				first = i
+			}
+		}
+	}
+	if n <= l.starting {
+		return nil
+	}
+	b := p.waiting[first]
+	p.waiting = slices.Delete(p.waiting, first, first+1)
+	return b
 }
 
 // pause holds warm starts back for a while after one failed; called with mu held.
@@ -161,9 +211,9 @@ func (p *Pool) forget(b *body) {
 func (p *Pool) onExit(e *executor, s exitStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(p.idle)
-	p.idle = slices.DeleteFunc(p.idle, func(o *executor) bool { return o == e })
-	if len(p.idle) < n && !s.Gone {
+	n := len(e.lane.idle)
+	e.lane.idle = slices.DeleteFunc(e.lane.idle, func(o *executor) bool { return o == e })
+	if len(e.lane.idle) < n && !s.Gone {
 		p.pause(fmt.Errorf("an idle executor has ended (%s)", s))
 	}
 	p.refill()

@@ -57,7 +57,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 		status.Signal = int(ws.Signal())
 	}
 	report := func() {
-		if !g.templateEnded(id, *status) {
+		if !g.templateGone(id, *status) {
 			g.out.put(guardMessage{Op: "exited", ID: id, Status: status})
 		}
 	}

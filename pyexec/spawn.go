@@ -25,9 +25,8 @@ type spawnSpec struct {
 	Dir   string
 	Files []*os.File
 
-	// Template is the argv of a process that can fork what is wanted, with the same environment and directory. Argv is
-	// used while there is none. Empty = always Argv.
-	Template []string
+	// From is the template that forks it; the others say how it is started where there is none, or are empty. 0 = started.
+	From uint64
 }
 
 // exitStatus says how a process ended; gone means that the guard died and took everything with it.

@@ -12,30 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forkLimit is how long a fork may take, the start of the template included, before the template is given up.
+// forkLimit is how long a fork may take before the template is given up.
 const forkLimit = 10 * time.Second
 
-// templateIDs is above all numbers of spawns, which the node gives.
+// templateIDs is above all numbers of executors.
 const templateIDs = uint64(1) << 62
-
-// The pauses before a template is started again.
-const (
-	templateBackoff    = time.Second
-	templateBackoffMax = time.Minute
-)
 
 // template is a process of the SDK's that makes executors out of itself: see sdk/coflux/_fork.py. The guard's mu guards
 // pending and dead.
 type template struct {
-	id       uint64
-	conn     *net.UnixConn
-	env      []string
-	dir      string
-	said     chan string     // the last of what it printed, when it has ended
-	reaped   chan exitStatus // how it ended, when its group is gone
-	pending  map[uint64]pendingFork
-	answered bool
-	dead     bool
+	id      uint64
+	conn    *net.UnixConn
+	said    chan string     // the last of what it printed, when it has ended
+	reaped  chan exitStatus // how it ended, when its group is gone
+	pending map[uint64]pendingFork
+	dead    bool
 }
 
 // pendingFork is an executor that was asked for: it runs when a byte is written to start, and ends when that is closed.
@@ -44,35 +35,33 @@ type pendingFork struct {
 	limit *time.Timer
 }
 
-// forkState is what the guard knows of templates. The guard's mu guards it.
-type forkState struct {
-	last    uint64
-	all     map[uint64]*template // not yet reaped
-	current *template
-	pause   time.Duration
-	resume  time.Time
-	told    bool // that there is none
+// fork asks the template m.From for an executor. An answer never comes late: the descriptors stay the node's, which asks
+// again, in another way, when it is told that there is no fork.
+func (g *guardServer) fork(m guardMessage, fds []int) {
+	if !g.askFor(m, fds) {
+		g.out.put(guardMessage{Op: "unforked", ID: m.ID})
+	}
 }
 
-// fork asks the template for an executor; false if the caller has to start it. An answer never comes late: the
-// descriptors stay the node's, which asks again when it is told that there is no fork.
-func (g *guardServer) fork(m guardMessage, fds []int) bool {
-	t := g.templateFor(m)
-	if t == nil {
-		return false
-	}
+func (g *guardServer) askFor(m guardMessage, fds []int) bool {
 	var start [2]int
 	if unix.Pipe2(start[:], unix.O_CLOEXEC) != nil {
 		return false
 	}
 	defer unix.Close(start[0])
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !t.dead && t.ask(m.ID, append(slices.Clone(fds), start[0])) == nil {
+	t := g.templates[m.From]
+	ok := t != nil && !t.dead
+	if ok && t.ask(m.ID, append(slices.Clone(fds), start[0])) == nil {
 		t.pending[m.ID] = pendingFork{start: start[1], limit: time.AfterFunc(forkLimit, func() { g.kill(t.id) })}
+		g.mu.Unlock()
 		return true
 	}
+	g.mu.Unlock()
 	unix.Close(start[1])
+	if ok {
+		g.kill(t.id) // it does not read
+	}
 	return false
 }
 
@@ -93,74 +82,56 @@ func (t *template) ask(id uint64, fds []int) error {
 	return serr
 }
 
-// templateFor returns a template with the environment that is asked for, a fresh one if it has to be.
-func (g *guardServer) templateFor(m guardMessage) *template {
-	g.mu.Lock()
-	t, early := g.forks.current, time.Now().Before(g.forks.resume)
-	g.mu.Unlock()
-	if t != nil {
-		if !slices.Equal(t.env, m.Env) || t.dir != m.Dir {
-			return nil
-		}
-		return t
+// template starts one; it is called by the thread that starts processes.
+func (g *guardServer) template(m guardMessage) {
+	if err := g.startTemplate(m); err != nil {
+		g.out.put(guardMessage{Op: "templateEnded", ID: m.ID, Text: fmt.Sprintf("it cannot be started: %v", err)})
 	}
-	if early {
-		return nil
-	}
-	t, err := g.startTemplate(m)
-	if err != nil {
-		g.noTemplate(nil, fmt.Sprintf("it cannot be started: %v", err))
-		return nil
-	}
-	return t
 }
 
-// startTemplate is called by the thread that starts processes. The template's descriptors are as an executor's, so
-// that its streams are set up as an executor's, and one more.
-func (g *guardServer) startTemplate(m guardMessage) (*template, error) {
+// startTemplate: the template's descriptors are as an executor's, so that its streams are set up as an executor's, and
+// one more.
+func (g *guardServer) startTemplate(m guardMessage) error {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer null.Close()
 	mine, theirs, err := controlPair()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer theirs.Close()
 	conn, err := controlConn(mine)
 	if err != nil {
 		mine.Close()
-		return nil, err
+		return err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return err
 	}
 	defer w.Close()
-	g.mu.Lock()
-	g.forks.last++
 	t := &template{
-		id: templateIDs + g.forks.last, conn: conn, env: m.Env, dir: m.Dir,
-		said: make(chan string, 1), reaped: make(chan exitStatus, 1), pending: map[uint64]pendingFork{},
+		id: m.ID, conn: conn, said: make(chan string, 1), reaped: make(chan exitStatus, 1), pending: map[uint64]pendingFork{},
 	}
 	files := []uintptr{null.Fd(), w.Fd(), w.Fd(), null.Fd(), null.Fd(), theirs.Fd()}
-	pid, err := g.exec(t.id, m.Template, m.Env, m.Dir, files)
+	g.mu.Lock()
+	pid, err := g.exec(t.id, m.Argv, m.Env, m.Dir, files)
 	if err == nil {
-		g.forks.current = t
-		g.forks.all[t.id] = t
+		g.templates[t.id] = t
 	}
 	g.mu.Unlock()
 	if err != nil {
 		conn.Close()
 		r.Close()
-		return nil, err
+		return err
 	}
 	g.afterBirth(pid)
 	go func() { t.said <- readTail(r) }()
 	go g.listenTo(t)
-	return t, nil
+	return nil
 }
 
 // readTail returns the last of what comes from f until its end.
@@ -178,7 +149,7 @@ func readTail(f *os.File) string {
 	}
 }
 
-// listenTo takes a template's answers until it is gone.
+// listenTo takes a template's words until it is gone.
 func (g *guardServer) listenTo(t *template) {
 	buf := make([]byte, 4096)
 	for {
@@ -187,18 +158,23 @@ func (g *guardServer) listenTo(t *template) {
 			break
 		}
 		var a struct {
-			ID  uint64 `json:"id"`
-			Pid int    `json:"pid"`
+			ID      uint64 `json:"id"`
+			Pid     int    `json:"pid"`
+			Ready   bool   `json:"ready"`
+			Refused string `json:"refused"`
 		}
-		if json.Unmarshal(buf[:n], &a) == nil {
+		switch {
+		case json.Unmarshal(buf[:n], &a) != nil:
+		case a.Ready:
+			g.out.put(guardMessage{Op: "templateReady", ID: t.id})
+		case a.Refused != "":
+			g.out.put(guardMessage{Op: "templateRefused", ID: t.id, Text: a.Refused})
+		default:
 			g.forked(t, a.ID, a.Pid)
 		}
 	}
 	g.mu.Lock()
 	t.dead = true
-	if g.forks.current == t {
-		g.forks.current = nil
-	}
 	pending := t.pending
 	t.pending = nil
 	g.mu.Unlock()
@@ -209,7 +185,9 @@ func (g *guardServer) listenTo(t *template) {
 	if said := <-t.said; said != "" {
 		why += ": " + lastLine(said)
 	}
-	g.noTemplate(t, why)
+	if !g.fencing.Load() {
+		g.out.put(guardMessage{Op: "templateEnded", ID: t.id, Text: why})
+	}
 	for id, f := range pending {
 		g.unforked(id, f)
 	}
@@ -224,8 +202,6 @@ func (g *guardServer) forked(t *template, id uint64, pid int) {
 	known := ok && pid > 0 && g.procs[pid] == 0 && unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 	if known {
 		g.procs[pid] = id
-		t.answered = true
-		g.forks.pause, g.forks.told = 0, false
 	}
 	g.mu.Unlock()
 	if !ok {
@@ -248,28 +224,12 @@ func (g *guardServer) unforked(id uint64, f pendingFork) {
 	g.out.put(guardMessage{Op: "unforked", ID: id})
 }
 
-// noTemplate holds the next start back and says why, once until there was a good one again.
-func (g *guardServer) noTemplate(t *template, why string) {
-	g.mu.Lock()
-	if t != nil && t.answered {
-		g.forks.pause = 0
-	}
-	g.forks.pause = min(max(templateBackoff, 2*g.forks.pause), templateBackoffMax)
-	g.forks.resume = time.Now().Add(g.forks.pause)
-	told := g.forks.told
-	g.forks.told = true
-	g.mu.Unlock()
-	if !told && !g.fencing.Load() {
-		g.out.put(guardMessage{Op: "template", Text: why})
-	}
-}
-
-// templateEnded hears of the end of a process; false if it is no template.
-func (g *guardServer) templateEnded(id uint64, status exitStatus) bool {
+// templateGone hears of the end of a process; false if it is no template.
+func (g *guardServer) templateGone(id uint64, status exitStatus) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t := g.forks.all[id]
-	delete(g.forks.all, id)
+	t := g.templates[id]
+	delete(g.templates, id)
 	if t != nil {
 		t.reaped <- status
 	}

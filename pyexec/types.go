@@ -21,13 +21,13 @@ type Config struct {
 	Python  string       // interpreter; empty = look for one, see findPython
 	Path    []string     // module search path; empty = the current directory
 	Modules []string     // modules (or packages) to serve
-	Warm    int          // idle processes kept ready, normally min(slots, 4); 0 = none, each execution spawns
+	Warm    int          // idle processes kept ready for a module, normally min(slots, 4); 0 = none ahead
 	Scratch string       // directory for working directories, value files, the SDK and code snapshots; must exist
 	Boot    string       // COFLUX_BOOT of every child, this pool's alone: what Sweep and the guard recognise leftovers by
 	Logger  hclog.Logger // required
 
-	// Executor is how executors come to be: fork (from a template that has imported the SDK), spawn (each from its
-	// program file); "" = fork with our SDK, spawn with any other adapter.
+	// Executor is how executors come to be: fork (from a template that has imported the module or, while there is none, the
+	// SDK), spawn (each from its program file); "" = fork with our SDK, spawn with any other adapter.
 	Executor string
 
 	// DiscoverTimeout limits the import of one module; 0 = 60 s.

@@ -105,6 +105,10 @@ func TestReload(t *testing.T) {
 	if o := n.cli("nodes"); strings.Contains(o.stdout, "failed") {
 		t.Errorf("after the repair: %s", o)
 	}
+	// Broken code counts as none; that nothing had changed after the start is not said.
+	if log := n.tail(1000); strings.Count(log, "module served: module=versions") != 3 || !strings.Contains(log, "generation=3") {
+		t.Errorf("the log does not say that the module was served three times:\n%s", log)
+	}
 }
 
 // TestBrokenModule has a module that cannot be imported: the others are served, and node and command line say why.

@@ -8,15 +8,15 @@ def main(argv: list[str]) -> int:
         from coflux import _execute
 
         return _execute.main()
-    if argv[:1] == ["fork"] and len(argv) == 1:
+    if argv[:1] == ["fork"]:
         from coflux import _fork
 
-        return _fork.main()
+        return _fork.main(*argv[1:2], argv[2:])
     if argv[:1] == ["discover"] and len(argv) > 1:
         from coflux import _discover
 
         return _discover.main(argv[1:])
-    print("usage: python -m coflux discover MODULE [MODULE...] | execute | fork", file=sys.stderr)
+    print("usage: python -m coflux discover MODULE [MODULE...] | execute | fork [SNAPSHOT MODULE...]", file=sys.stderr)
     return 2
 
 

@@ -30,10 +30,9 @@ def execute(channel: Channel, params: dict) -> None:
     context = _context.Context(channel, params["execution_id"], directory)
     if params.get("working_dir"):
         os.chdir(params["working_dir"])
-    sys.stdout = _output.Output(context, 1, sys.__stdout__)
-    sys.stderr = _output.Output(context, 3, sys.__stderr__)
+    _output.install(context)
     try:
-        if params.get("snapshot"):
+        if params.get("snapshot") and not _snapshot.serves(params["snapshot"]):
             _snapshot.install(params["snapshot"])
         target = find(params["module"], params["target"])
         arguments = [deserialize(value) for value in params.get("arguments") or []]

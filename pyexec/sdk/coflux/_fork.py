@@ -4,12 +4,17 @@ A request is one packet on the control socket: the number of the spawn, and the 
 the one on which it is told to go. There are two forks for each executor. The process in between ends at once, so that the
 guard, the next subreaper, becomes the executor's parent: it reaps and kills forked executors like the others. The pid is
 told when that has happened; the executor does nothing until the guard, who then knows it, lets it go.
+
+With a snapshot and names of modules it imports these first: its executors find them imported.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+from coflux import _ahead
+from coflux._channel import flush_real_streams
 
 _CONTROL = 5
 _OWN = 5  # an executor keeps the descriptors below it
@@ -18,37 +23,71 @@ _SIGKILL = 9
 _MARK = "COFLUX_EXECUTOR"
 
 
-def main() -> int:
+def main(snapshot: str = "", names: list[str] | None = None) -> int:
     from coflux import _execute
 
-    if _Template().serve():
-        return _execute.main()
-    return 0
+    try:
+        template = _Template(snapshot, names or [])
+    except _ahead.Unfit as exc:
+        _refuse(f"{'its import' if snapshot else 'the start of Python'} {exc}")
+    if template.serve():
+        code = _execute.main()
+        flush_real_streams()
+        os._exit(code)  # without what the modules want done at exit: it has executed nothing
+    os._exit(0)
+
+
+def _control():
+    import _socket
+
+    return _socket.socket(fileno=_CONTROL)
+
+
+def _send(control, message: dict) -> None:
+    from coflux import _json
+
+    control.send(_json.dumps(message))
+
+
+def _refuse(why: str) -> None:
+    """Ends without waiting for threads; what the module wants cleared away is, before the guard hears of it and kills."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    _send(_control(), {"refused": why})
+    os._exit(0)
 
 
 class _Template:
-    def __init__(self) -> None:
+    def __init__(self, snapshot: str, names: list[str]) -> None:
         import ctypes
         import gc
 
         import _socket
 
         self._guard = os.getppid()
-        self._control = _socket.socket(fileno=_CONTROL)
         self._room = _socket.CMSG_SPACE(8 * 4)
         self._prctl = ctypes.CDLL(None).prctl
         self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)  # as it is; the first call costs more
         self._mark = _find_mark()
         _write_mark(self._mark, os.environ[_MARK])  # fails here rather than in every executor
-        self._born = os.pipe()
+        os.set_inheritable(_CONTROL, False)
+        _ahead.check()
+        self._files = _ahead.Files()
+        if snapshot:
+            protocol = os.environ.pop("COFLUX_PROTOCOL_FD")
+            sys.argv[1:] = ["execute"]
+            self._files = _ahead.load(snapshot, names)
+            os.environ["COFLUX_PROTOCOL_FD"] = protocol
         # Executors look into the user's directories as they are when they look.
         for path in os.environ.get("PYTHONPATH", "").split(os.pathsep):
             sys.path_importer_cache.pop(path, None)
-        threads = len(os.listdir("/proc/self/task"))
-        if threads > 1:
-            raise SystemExit(f"it has {threads} threads before any module of the user's was imported")
+        self._control = _control()
+        self._born = os.pipe()
         gc.collect()
         gc.freeze()  # a collection in an executor would copy every page otherwise
+        self._highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        _send(self._control, {"ready": True})
 
     def serve(self) -> bool:
         """True in an executor, False at the end of the template."""
@@ -99,13 +138,13 @@ class _Template:
         for own, fd in enumerate(fds[:_OWN]):
             os.dup2(fd, own)
         self._control.detach()
-        for name in os.listdir("/proc/self/fd"):
-            fd = int(name)
-            if fd >= _OWN and fd != go:
-                try:
-                    os.close(fd)
-                except OSError:
-                    pass  # it was that of the listing
+        low = _OWN
+        for fd in sorted({go, *self._files.kept}):
+            os.closerange(low, fd)
+            low = fd + 1
+        os.closerange(low, max(self._highest, *fds) + 1)
+        self._files.open_again()
+        _ahead.reseed()
         mark = f"{number:020d}"
         _write_mark(self._mark, mark)
         os.environ[_MARK] = mark

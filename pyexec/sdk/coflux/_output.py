@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from _thread import RLock
 
 from coflux._context import Context
@@ -16,8 +17,22 @@ from coflux._context import Context
 LINE_LIMIT = 65536
 
 
+_outputs: list["Output"] = []
+
+
+def install(context: Context | None) -> None:
+    """Puts the objects into sys; None in a template, whose executors give them their context: modules may have kept them."""
+    if _outputs:
+        for output in _outputs:
+            output._context = context
+        return
+    sys.stdout = Output(context, 1, sys.__stdout__)
+    sys.stderr = Output(context, 3, sys.__stderr__)
+    _outputs[:] = [sys.stdout, sys.stderr]
+
+
 class Output(io.TextIOBase):
-    def __init__(self, context: Context, level: int, real: io.TextIOWrapper) -> None:
+    def __init__(self, context: Context | None, level: int, real: io.TextIOWrapper) -> None:
         self._context = context
         self._level = level
         self._real = real
@@ -44,7 +59,7 @@ class Output(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if self._context.over or os.getpid() != self._context.channel.pid:
+        if self._context is None or self._context.over or os.getpid() != self._context.channel.pid:
             return self._write_raw(text)
         with self._lock:
             lines = (self._rest + text).split("\n")
@@ -58,7 +73,7 @@ class Output(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        if os.getpid() == self._context.channel.pid:
+        if self._context is not None and os.getpid() == self._context.channel.pid:
             with self._lock:
                 rest, self._rest = self._rest, ""
                 self._emit(rest)

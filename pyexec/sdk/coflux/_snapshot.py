@@ -146,6 +146,10 @@ def install(directory: str) -> None:
     sys.meta_path.insert(0, _installed)
 
 
+def serves(directory: str) -> bool:
+    return _installed is not None and _installed.directory == directory
+
+
 def prime_lines(files: set[str]) -> None:
     """Makes tracebacks quote the recorded source: the file may have changed since."""
     if _installed is None:
