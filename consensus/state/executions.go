@@ -39,6 +39,8 @@ type Execution struct {
 	Result *Result `codec:"z,omitempty"`
 	// Requires is the text of the tags that it needs, of its run and step together.
 	Requires string `codec:"rq,omitempty"`
+	// Failures is how many attempts immediately before this one failed, one after the other.
+	Failures int `codec:"f,omitempty"`
 }
 
 func (*Execution) table() Table { return TableExecutions }
@@ -93,6 +95,18 @@ func (v *View) Execution(id ExecutionID) *Execution {
 // Attempts walks a step's executions, oldest first.
 func (v *View) Attempts(id StepID) iter.Seq[*Execution] {
 	return walk[*Execution](v, TableExecutions, "id", id.Run+"\x00"+be4(id.Number), "")
+}
+
+// AttemptsBefore walks the earlier executions of the same step, newest first.
+func (v *View) AttemptsBefore(id ExecutionID) iter.Seq[*Execution] {
+	return func(yield func(*Execution) bool) {
+		for attempt := id.Attempt - 1; attempt > 0; attempt-- {
+			e := v.Execution(ExecutionID{Run: id.Run, Step: id.Step, Attempt: attempt})
+			if e == nil || !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // LatestAttempt of a step, nil when the step is unknown.

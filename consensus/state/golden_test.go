@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 // goldenRows holds a row of each table with every field set. The encodings are for ever: a log or a snapshot that was
 // written once must stay readable, and give the same digest.
 func goldenRows() []Row {
-	group, retry := 3, true
+	group, retry, limit := 3, true, 4
 	value := Value{Data: []byte(`"x"`), BlobKey: "ab", Size: 5,
 		References: []Reference{{Kind: "execution", ID: "R1:2:1", Module: "m", Target: "t"}}}
 	return []Row{
@@ -29,15 +29,16 @@ func goldenRows() []Row {
 		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A",
 			Requires: Tags{"a": {"1"}}},
 		&Step{Run: "R1", Number: 2, Module: "m", Target: "t", Type: TypeTask, Parent: "R1:1:1", Request: 7, Group: &group,
-			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}},
+			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}},
+			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}},
 		&Execution{Run: "R1", Step: 2, Attempt: 1, Workspace: "W1", Module: "m", Target: "t", Type: TypeTask, Tier: TierRoot,
-			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;",
-			Result: &Result{Type: ResultError, Value: &value, Reason: "why", Error: &Error{Type: "E", Message: "m", Retryable: &retry,
+			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2,
+			Result: &Result{Type: ResultError, Value: &value, Reason: "why", Retry: 2, Error: &Error{Type: "E", Message: "m", Retryable: &retry,
 				Frames: []Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Dependency{Execution: "R1:1:1", On: "R1:2:1"},
 		&Group{Execution: "R1:1:1", ID: 3, Name: "g"},
 		&Request{Kind: RequestIdempotency, Workspace: "W1", ID: "k", Answer: "R1", ExpiresAt: 9},
-		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", NextStep: 2, Reason: "why"},
+		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", Through: 3, NextStep: 2, Reason: "why"},
 		&Member{ID: "N1", Name: "n", Removed: true, JoinedAt: 10},
 	}
 }

@@ -28,11 +28,23 @@ type Step struct {
 	Group     *int    `codec:"g,omitempty"`
 	Arguments []Value `codec:"a,omitempty"`
 	// Delay before the start and Timeout of each attempt, milliseconds; 0 = none.
-	Delay     int64 `codec:"d,omitempty"`
-	Timeout   int64 `codec:"o,omitempty"`
-	CreatedAt int64 `codec:"c"`
+	Delay   int64 `codec:"d,omitempty"`
+	Timeout int64 `codec:"o,omitempty"`
+	// Retries says how often a failed attempt is followed by another; nil = never.
+	Retries   *Retries `codec:"b,omitempty"`
+	CreatedAt int64    `codec:"c"`
 	// Requires are its own tags: each replaces the run's of that name, an empty list removes it.
 	Requires Tags `codec:"rq,omitempty"`
+}
+
+// Retries of a step after errors, timeouts and abandonments.
+type Retries struct {
+	// Limit is the number of failures in a row that are followed by another attempt, from 1; nil = any number.
+	Limit *int `codec:"l,omitempty"`
+	// BackoffMin and BackoffMax bound the wait before the next attempt, milliseconds: with a limit it goes evenly from
+	// the first to the second, without one it is anywhere between them.
+	BackoffMin int64 `codec:"a,omitempty"`
+	BackoffMax int64 `codec:"z,omitempty"`
 }
 
 func (*Step) table() Table  { return TableSteps }

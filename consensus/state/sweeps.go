@@ -20,6 +20,9 @@ type Sweep struct {
 	Kind SweepKind `codec:"k"`
 	// Subject is the cancelled execution or the lost session.
 	Subject string `codec:"s"`
+	// Through is the last attempt that a cancellation covers beside the subject, from the subject's on; 0 = only the
+	// subject.
+	Through int `codec:"t,omitempty"`
 	// NextStep is where the walk through the run goes on.
 	NextStep int    `codec:"n,omitempty"`
 	Reason   string `codec:"r,omitempty"`

@@ -65,6 +65,13 @@ type Result struct {
 	Error *Error     `codec:"e,omitempty"`
 	// Reason says in a sentence why an execution was abandoned or cancelled; may be empty.
 	Reason string `codec:"w,omitempty"`
+	// Retry is the number of the attempt that follows this failure; 0 = none.
+	Retry int `codec:"n,omitempty"`
+}
+
+// Failed tells whether the type is one that a retry may follow.
+func (t ResultType) Failed() bool {
+	return t == ResultError || t == ResultTimeout || t == ResultAbandoned
 }
 
 // Error is what a target raised.
