@@ -39,41 +39,73 @@ func (r *CancelHandles) decide(d *decision) (Answer, error) {
 }
 
 // cancel ends one execution and marks its descendants; from this entry on every decision treats them as cancelled, the
-// sweep records it row by row (rules A19).
+// sweep records it row by row (rules A19). The attempts that are linked by retries are one call: whichever of them is
+// cancelled, the last one ends, and so does what any of them called.
 func (d *decision) cancel(e *state.Execution, reason string) {
-	if e.Result == nil {
-		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: reason})
+	last := Last(&d.View, e.ID())
+	if last.Result == nil {
+		d.finish(last, &state.Result{Type: state.ResultCancelled, Reason: reason})
 	}
-	d.cancelBelow(e)
+	first := last.ID()
+	for id := range Chain(&d.View, last.ID()) {
+		first = id
+	}
+	d.cancelBelow(first, last.Attempt)
 }
 
-// cancelBelow marks the descendants of an execution, if it has any.
-func (d *decision) cancelBelow(e *state.Execution) {
-	for range d.Children(e.ID()) {
-		d.Put(&state.Sweep{ID: "cancel " + e.ID().String(), Kind: state.SweepCancel, Subject: e.ID().String(), NextStep: e.Step + 1})
+// cancelBelow marks the descendants of an execution and of the further attempts of its step through the given one, if
+// there may be any.
+func (d *decision) cancelBelow(first state.ExecutionID, through int) {
+	sweep := &state.Sweep{ID: "cancel " + first.String(), Kind: state.SweepCancel, Subject: first.String(), NextStep: first.Step + 1}
+	if through > first.Attempt {
+		sweep.Through = through
+		d.Put(sweep)
+		return
+	}
+	for range d.Children(first) {
+		d.Put(sweep)
 		return
 	}
 }
 
 // underCancel tells whether a cancellation in progress covers the execution. Costs nothing while there is none.
 func (d *decision) underCancel(e *state.Execution) bool {
-	var subjects map[string]bool
+	var all subjects
 	for s := range d.Sweeps() {
-		if s.Kind != state.SweepCancel {
-			continue
+		if s.Kind == state.SweepCancel {
+			all = all.with(s)
 		}
-		if subjects == nil {
-			subjects = map[string]bool{}
-		}
-		subjects[s.Subject] = true
 	}
-	return subjects != nil && covered(&d.View, e.ID(), subjects, map[state.StepID]bool{})
+	return all != nil && covered(&d.View, e.ID(), all, map[state.StepID]bool{})
+}
+
+// subjects are the executions whose descendants are being cancelled: by step, ranges of attempts.
+type subjects map[state.StepID][][2]int
+
+// with adds those of a sweep.
+func (s subjects) with(sweep *state.Sweep) subjects {
+	if s == nil {
+		s = subjects{}
+	}
+	if id, ok := state.ParseExecutionID(sweep.Subject); ok {
+		s[id.StepID()] = append(s[id.StepID()], [2]int{id.Attempt, max(id.Attempt, sweep.Through)})
+	}
+	return s
+}
+
+func (s subjects) has(id state.ExecutionID) bool {
+	for _, r := range s[id.StepID()] {
+		if r[0] <= id.Attempt && id.Attempt <= r[1] {
+			return true
+		}
+	}
+	return false
 }
 
 // covered climbs from an execution to the root and tells whether it meets one of the subjects. seen remembers steps
 // that were decided already.
-func covered(v *state.View, id state.ExecutionID, subjects map[string]bool, seen map[state.StepID]bool) bool {
-	if subjects[id.String()] {
+func covered(v *state.View, id state.ExecutionID, all subjects, seen map[state.StepID]bool) bool {
+	if all.has(id) {
 		return true
 	}
 	if known, ok := seen[id.StepID()]; ok {
@@ -82,7 +114,7 @@ func covered(v *state.View, id state.ExecutionID, subjects map[string]bool, seen
 	in := false
 	if s := v.Step(id.StepID()); s != nil && s.Parent != "" {
 		if parent, ok := state.ParseExecutionID(s.Parent); ok {
-			in = covered(v, parent, subjects, seen)
+			in = covered(v, parent, all, seen)
 		}
 	}
 	seen[id.StepID()] = in

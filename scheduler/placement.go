@@ -141,7 +141,7 @@ func (p *placer) close() {
 func (p *placer) next() (*state.Execution, *candidate) {
 	for len(p.heads) > 0 {
 		h := p.heads[0]
-		e, a := h.head, choose(h.fit, h.head)
+		e, a := h.head, p.choose(h.fit, h.head)
 		if a == nil {
 			// Behind a root that is held back by the cap stand only roots: tiers are the first order of a queue.
 			h.stop()
@@ -167,32 +167,43 @@ func (p *placer) alone(e *state.Execution) bool {
 	if e.Attempt == 1 {
 		return true
 	}
-	for before := range p.view.Attempts(e.ID().StepID()) {
-		if before.Attempt == e.Attempt || before.Session == "" || p.view.Session(before.Session) == nil {
-			continue
+	for before := range p.view.AttemptsBefore(e.ID()) {
+		if before.Session == "" {
+			continue // it never ran
 		}
-		if _, reachable := p.soft.Sessions[before.Session]; !reachable {
-			return false
+		// The latest that ran speaks for all: it was placed when those before it were gone.
+		if p.view.Session(before.Session) == nil {
+			return true
 		}
-		if p.soft.Holds != nil && p.soft.Holds(before.Session, before.ID().String()) {
-			return false
-		}
+		_, reachable := p.soft.Sessions[before.Session]
+		return reachable && (p.soft.Holds == nil || !p.soft.Holds(before.Session, before.ID().String()))
 	}
 	return true
 }
 
-// choose the least loaded agent of those that takes the execution; ties go by rendezvous hash, so that they spread.
-func choose(among []*candidate, e *state.Execution) *candidate {
+// choose the least loaded agent of those that takes the execution, one of another node than the attempt before it failed
+// on if there is any; ties go by rendezvous hash, so that they spread.
+func (p *placer) choose(among []*candidate, e *state.Execution) *candidate {
+	avoid := ""
+	if e.Failures > 0 {
+		for before := range p.view.AttemptsBefore(e.ID()) {
+			avoid = before.Node
+			break
+		}
+	}
 	var best *candidate
 	for _, c := range among {
-		if c.takes(e) && (best == nil || c.before(best, e)) {
+		if c.takes(e) && (best == nil || c.before(best, e, avoid)) {
 			best = c
 		}
 	}
 	return best
 }
 
-func (c *candidate) before(other *candidate, e *state.Execution) bool {
+func (c *candidate) before(other *candidate, e *state.Execution, avoid string) bool {
+	if mine, theirs := c.session.Node == avoid, other.session.Node == avoid; mine != theirs {
+		return theirs
+	}
 	mine, theirs := c.soft.Running*other.session.Slots, other.soft.Running*c.session.Slots
 	if mine != theirs {
 		return mine < theirs

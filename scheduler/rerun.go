@@ -35,9 +35,10 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 			d.cancel(e, "the step was run again")
 		}
 	}
-	again := *step
-	again.Delay = 0 // a re-run starts at once
-	e := d.newAttempt(&again, r.Workspace, latest.Attempt+1, latest.Tier)
+	latest = d.LatestAttempt(id) // with the result that it has by now
+	e := d.newAttempt(step, r.Workspace, latest.Attempt+1, latest.Tier)
+	e.Failures = failuresAfter(latest)
+	d.queue(e, 0) // a re-run starts at once
 	d.remember(r.RequestID, e.ID().String())
 	return Answer{RunID: id.Run, StepID: r.Step, ExecutionID: e.ID().String(), Module: step.Module, Target: step.Target}, nil
 }

@@ -28,13 +28,15 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 	}
 	d.finish(e, &result)
 	if result.Type == state.ResultTimeout || result.Type == state.ResultCancelled {
-		d.cancelBelow(e) // semantics 13 and 15; other ends of a parent leave its children alone
+		d.cancelBelow(e.ID(), e.Attempt) // semantics 13 and 15; other ends of a parent leave its children alone
 	}
 	return Answer{}, nil
 }
 
-// finish records the one result of an execution. What was assigned and did not end by itself is killed.
+// finish records the one result of an execution, and queues the attempt that follows it. What was assigned and did not
+// end by itself is killed.
 func (d *decision) finish(e *state.Execution, result *state.Result) {
+	d.retry(e, result)
 	done := *e
 	done.Result, done.CompletedAt = result, d.now
 	d.Put(&done)
@@ -45,13 +47,4 @@ func (d *decision) finish(e *state.Execution, result *state.Result) {
 			d.tell(EventAbort, e.Session, e.ID())
 		}
 	}
-}
-
-// Outcome is the final result that a waiter of the execution sees; nil while there is none.
-func Outcome(v *state.View, id state.ExecutionID) *state.Result {
-	e := v.Execution(id)
-	if e == nil {
-		return nil
-	}
-	return e.Result
 }

@@ -24,6 +24,8 @@ type SubmitRun struct {
 	Arguments      []state.Value
 	// Delay and Timeout in milliseconds, 0 = none.
 	Delay, Timeout int64
+	// Retries of the root step; nil = none.
+	Retries        *state.Retries
 	IdempotencyKey string
 	// Requires are the run's tags.
 	Requires state.Tags
@@ -39,6 +41,10 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
 	}
+	retries, err := normalRetries(r.Retries)
+	if err != nil {
+		return Answer{}, err
+	}
 	run := &state.Run{
 		ID: d.newID("R", 6, func(id string) bool { return d.Run(id) != nil }), Workspace: r.Workspace,
 		Module: r.Module, Target: r.Target, CreatedAt: d.now, Steps: 1, RequestID: r.RequestID,
@@ -47,10 +53,10 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	d.Put(run)
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
-		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now,
+		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries, CreatedAt: d.now,
 	}
 	d.Put(step)
-	d.newAttempt(step, run.Workspace, 1, state.TierRoot)
+	d.queue(d.newAttempt(step, run.Workspace, 1, state.TierRoot), step.Delay)
 	r.remember(d, run.ID)
 	return rootAnswer(run.ID, r.Module, r.Target), nil
 }
@@ -112,17 +118,20 @@ func (d *decision) knownAnswer(run string) Answer {
 	return Answer{}
 }
 
-// newAttempt queues an attempt of a step, or sets its timer when it is delayed.
+// newAttempt makes an attempt of a step, to be queued.
 func (d *decision) newAttempt(s *state.Step, workspace string, attempt int, tier state.Tier) *state.Execution {
-	e := &state.Execution{
+	return &state.Execution{
 		Run: s.Run, Step: s.Number, Attempt: attempt, Workspace: workspace, Module: s.Module, Target: s.Target,
 		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true, Requires: effective(d.Run(s.Run), s).Text(),
 	}
-	if s.Delay > 0 {
-		e.ExecuteAfter, e.Due = d.now+s.Delay, false
+}
+
+// queue puts a new attempt into the queue, or sets its timer when it is to wait for so many milliseconds.
+func (d *decision) queue(e *state.Execution, delay int64) {
+	if delay > 0 {
+		e.ExecuteAfter, e.Due = d.now+delay, false
 	}
 	d.Put(e)
-	return e
 }
 
 // alphabet of ids: no vowels and nothing that reads like another.

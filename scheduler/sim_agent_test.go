@@ -67,6 +67,9 @@ func (u *simUser) submission() scheduler.Request {
 	if u.chance(20) {
 		r.Delay = int64(u.rng.IntN(300))
 	}
+	if u.chance(40) {
+		r.Retries = u.retries()
+	}
 	if u.chance(20) {
 		r.IdempotencyKey = fmt.Sprint("key", u.rng.IntN(2))
 	}

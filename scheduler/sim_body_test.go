@@ -27,7 +27,7 @@ type simBody struct {
 func newSimBody(a *simAgent, id string) *simBody {
 	e := execution(a.view(), id)
 	arguments := a.view().Step(e.ID().StepID()).Arguments[0].Data
-	b := &simBody{simAgent: a, id: id, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), 3))}
+	b := &simBody{simAgent: a, id: id, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
 	if b.depth > 0 {
 		b.left = b.rng.IntN(3)
 	}
@@ -68,7 +68,12 @@ func (b *simBody) next() {
 		b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{child, "Rnone:1:1"}}
 		b.answered = b.orDie
 	case n < 85:
-		b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "ValueError", Message: b.id}})
+		failure := &state.Error{Type: "ValueError", Message: b.id}
+		if b.rng.IntN(3) == 0 {
+			retryable := b.rng.IntN(2) == 0
+			failure.Retryable = &retryable
+		}
+		b.end(state.Result{Type: state.ResultError, Error: failure})
 	case n < 88:
 		b.end(state.Result{Type: state.ResultTimeout})
 	case b.left == 0:
@@ -83,6 +88,9 @@ func (b *simBody) call() {
 		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}, Requires: drawRequires(b.rng)}
 	if b.rng.IntN(6) == 0 {
 		r.Delay = int64(b.rng.IntN(200))
+	}
+	if b.rng.IntN(3) == 0 {
+		r.Retries = b.retries()
 	}
 	b.request = r
 	b.answered = func(reply scheduler.Reply) {
@@ -106,10 +114,11 @@ func (b *simBody) look() bool {
 	if r == nil {
 		return false
 	}
-	if got := resultText(r); got != b.oracle.execs[b.wait].result {
-		b.failf("%s waited for %s and saw %s, recorded is %s", b.id, b.wait, got, b.oracle.execs[b.wait].result)
+	last, want := b.oracle.outcome(b.wait)
+	if got := resultText(r); got != want {
+		b.failf("%s waited for %s and saw %s, recorded is %s", b.id, b.wait, got, want)
 	}
-	if r.Type == state.ResultValue && string(r.Value.Data) != b.wait {
+	if r.Type == state.ResultValue && string(r.Value.Data) != last {
 		b.failf("%s waited for %s and was given the value of %s", b.id, b.wait, r.Value.Data)
 	}
 	b.wait = ""

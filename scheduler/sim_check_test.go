@@ -43,6 +43,10 @@ func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
 	if step == nil || step.Parent != parent || step.Request != want.number {
 		return fmt.Errorf("its step is %+v, want the cause (%s, %d)", step, parent, want.number)
 	}
+	if want.before != nil && (e.ExecuteAfter < want.due || e.ExecuteAfter > want.latest) {
+		return fmt.Errorf("is due at %d, want %d to %d", e.ExecuteAfter, want.due, want.latest)
+	}
+	want.due = max(want.due, e.ExecuteAfter)
 	if err := o.assigned(t, v, want, e); err != nil {
 		return err
 	}
@@ -68,15 +72,45 @@ func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Exe
 	case !hasEvent(t.out, scheduler.EventAssigned, e.Session, e.ID()):
 		return fmt.Errorf("given to session %s, which is not told", e.Session)
 	}
+	want.session, want.node = e.Session, o.sessions[e.Session].node
+	return errors.Join(o.alone(t, v, e), o.elsewhere(t, v, want, e))
+}
+
+// alone: nothing of the earlier attempts can be alive when a further one is given away.
+func (o *oracle) alone(t *turn, v *state.View, e *state.Execution) error {
 	for before := range v.Attempts(e.ID().StepID()) {
-		if before.Session == "" || before.Session == e.Session && before.Attempt == e.Attempt || v.Session(before.Session) == nil {
+		known := o.execs[before.ID().String()]
+		if before.Attempt == e.Attempt || before.Session == "" || known.gone {
 			continue
 		}
-		if _, reachable := t.soft.Sessions[before.Session]; !reachable || t.soft.Holds(before.Session, before.ID().String()) {
-			return fmt.Errorf("attempt %d may still be alive on %s", before.Attempt, before.Session)
+		if v.Session(before.Session) != nil {
+			if _, reachable := t.soft.Sessions[before.Session]; !reachable || t.soft.Holds(before.Session, before.ID().String()) {
+				return fmt.Errorf("attempt %d may still be alive on %s", before.Attempt, before.Session)
+			}
+		}
+		known.gone = true
+	}
+	return nil
+}
+
+// elsewhere: after a failure another node comes first, if one could take the execution at the end of the turn.
+func (o *oracle) elsewhere(t *turn, v *state.View, want *oracleExec, e *state.Execution) error {
+	if want.before == nil || want.before.node != want.node {
+		return nil
+	}
+	given := map[string]int{}
+	for _, ev := range t.out.Events {
+		if ev.Kind == scheduler.EventAssigned {
+			given[ev.Session]++
 		}
 	}
-	want.session = e.Session
+	for id, soft := range t.soft.Sessions {
+		s := v.Session(id)
+		if s != nil && s.State == state.SessionOpen && s.Node != want.node && soft.Serves[e.Class().Untagged()] && o.suits(id, want) && soft.Running+given[id] < s.Slots &&
+			soft.Roots+given[id] < scheduler.RootsPerSlot*s.Slots {
+			return fmt.Errorf("given to %s, where the attempt before it failed, although %s could take it", want.node, s.Node)
+		}
+	}
 	return nil
 }
 
@@ -89,7 +123,7 @@ func (o *oracle) result(t *turn, want *oracleExec, e *state.Execution) error {
 	}
 	got := resultText(e.Result)
 	if got == want.result {
-		return nil
+		return o.followed(want, e)
 	}
 	switch {
 	case want.result != "":
@@ -106,6 +140,20 @@ func (o *oracle) result(t *turn, want *oracleExec, e *state.Execution) error {
 		return errors.New("has ended and its process lives on")
 	}
 	want.result = got
+	o.fails(want, e.Result, t.now)
+	return o.followed(want, e)
+}
+
+// followed: a failure names the attempt that follows it, if one does.
+func (o *oracle) followed(want *oracleExec, e *state.Execution) error {
+	next := 0
+	if want.retry != nil {
+		id, _ := state.ParseExecutionID(want.retry.id)
+		next = id.Attempt
+	}
+	if e.Result.Retry != next {
+		return fmt.Errorf("is followed by attempt %d, want %d", e.Result.Retry, next)
+	}
 	return nil
 }
 

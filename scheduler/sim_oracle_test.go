@@ -44,9 +44,15 @@ type oracleExec struct {
 	due      int64
 	session  string
 	result   string
-	doomed   bool // under a cancellation
-	forsaken bool // its session was lost
-	cancels  bool // it was cancelled with all below it
+	node     string // of the session
+	gone     bool   // its process is known to be gone
+	retries  *state.Retries
+	before   *oracleExec // the failed attempt that it follows
+	retry    *oracleExec // the attempt that follows its failure
+	latest   int64       // that a retry may be due
+	doomed   bool        // under a cancellation
+	forsaken bool        // its session was lost
+	cancels  bool        // it was cancelled with all below it
 	needs    map[string]map[string]bool
 }
 
@@ -91,7 +97,7 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 	case *scheduler.RerunStep:
 		return o.rerun(r, reply, now)
 	case *scheduler.ReportResult:
-		return o.report(r, reply)
+		return o.report(r, reply, now)
 	case *scheduler.Cancel:
 		e := o.execs[r.Execution]
 		if (e == nil) != (reply.Err != nil) {
@@ -148,7 +154,7 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 	if r.IdempotencyKey != "" {
 		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
-	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay}
+	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay, retries: r.Retries}
 	root.need(r.Requires, nil)
 	o.runTags[run] = r.Requires
 	return o.add(root, run)
@@ -187,17 +193,28 @@ func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64)
 			}
 		}
 	}
-	e := &oracleExec{id: fmt.Sprintf("%s:%d", r.Step, attempts+1), number: first.number, parent: first.parent, due: now, needs: first.needs}
-	if reply.Answer.ExecutionID != e.id {
-		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, e.id)
+	if want := fmt.Sprintf("%s:%d", r.Step, attempts+1); reply.Answer.ExecutionID != want {
+		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, want)
 	}
-	o.byULID[r.RequestID] = e.id
+	o.byULID[r.RequestID] = reply.Answer.ExecutionID
+	o.again(first, now)
+	return nil
+}
+
+// again books one more attempt of a step.
+func (o *oracle) again(of *oracleExec, due int64) *oracleExec {
+	step := of.id[:strings.LastIndexByte(of.id, ':')]
+	n := 1
+	for o.execs[fmt.Sprintf("%s:%d", step, n)] != nil {
+		n++
+	}
+	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs}
 	if e.parent != nil {
 		e.parent.children = append(e.parent.children, e)
 	}
 	o.execs[e.id] = e
 	o.order = append(o.order, e.id)
-	return nil
+	return e
 }
 
 // underDoom tells whether the execution or one above it was ever cancelled with what is below it.
@@ -257,13 +274,13 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 	if err := refusedAs(reply, code); err != nil || code != "" {
 		return err
 	}
-	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay}
+	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay, retries: r.Retries}
 	child.need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID)
 }
 
-func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply) error {
+func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now int64) error {
 	e, code := o.speaks(r.Session, r.Execution)
 	if e == nil {
 		return refusedAs(reply, code)
@@ -277,6 +294,7 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply) error 
 		e.result = "cancelled"
 	default:
 		e.result = resultText(&r.Result)
+		o.fails(e, &r.Result, now)
 		if r.Result.Type == state.ResultTimeout {
 			e.doomBelow()
 		}
@@ -299,10 +317,15 @@ func (o *oracle) cancel(e *oracleExec) {
 	if e == nil {
 		return
 	}
-	if e.result == "" {
-		e.result = "cancelled"
+	for e.before != nil {
+		e = e.before
 	}
-	e.doomBelow()
+	for ; e != nil; e = e.retry { // the attempts that follow each other are one call
+		if e.result == "" {
+			e.result = "cancelled"
+		}
+		e.doomBelow()
+	}
 }
 
 func (e *oracleExec) doomBelow() {

@@ -14,7 +14,9 @@ type SubmitStep struct {
 	Arguments      []state.Value
 	// Delay and Timeout in milliseconds, 0 = none.
 	Delay, Timeout int64
-	Group          *int
+	// Retries of the step; nil = none.
+	Retries *state.Retries
+	Group   *int
 	// Requires are the step's own tags.
 	Requires state.Tags
 }
@@ -42,16 +44,20 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
 	}
+	retries, err := normalRetries(r.Retries)
+	if err != nil {
+		return Answer{}, err
+	}
 	run := *d.Run(parent.Run)
 	run.Steps++
 	d.Put(&run)
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
-		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now,
-		Requires: r.Requires,
+		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries,
+		CreatedAt: d.now, Requires: r.Requires,
 	}
 	d.Put(step)
-	d.newAttempt(step, parent.Workspace, 1, state.TierChild)
+	d.queue(d.newAttempt(step, parent.Workspace, 1, state.TierChild), step.Delay)
 	return childAnswer(step), nil
 }
 

@@ -55,7 +55,7 @@ func (d *decision) sweepSome(id string, limit int) (used int, done bool) {
 func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) {
 	const looksPerRow = 20
 	subject, _ := state.ParseExecutionID(s.Subject)
-	subjects, seen := map[string]bool{s.Subject: true}, map[state.StepID]bool{}
+	all, seen := subjects(nil).with(s), map[state.StepID]bool{}
 	changed, looked, step := 0, 0, 0
 	for e := range d.RunExecutions(subject.Run, s.NextStep) {
 		// A pause comes between steps only: it is a step at which the next walk begins.
@@ -66,7 +66,7 @@ func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) 
 			return used, false
 		}
 		looked, step = looked+1, e.Step
-		if e.Result != nil || !covered(&d.View, e.ID(), subjects, seen) {
+		if e.Result != nil || !covered(&d.View, e.ID(), all, seen) {
 			continue
 		}
 		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: "its ancestor " + s.Subject + " was cancelled"})

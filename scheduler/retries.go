@@ -1,0 +1,113 @@
+package scheduler
+
+import (
+	"iter"
+	"math"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+)
+
+// Bounds of what may be asked for: a hundred years, and more attempts than anybody waits for.
+const (
+	maxBackoff = 100 * 365 * 24 * 3600 * 1000
+	maxRetries = 1_000_000_000
+)
+
+// normalRetries refuses what no step may be given and gives nil where a failure is never followed by another attempt.
+func normalRetries(r *state.Retries) (*state.Retries, error) {
+	if r == nil {
+		return nil, nil
+	}
+	if r.Limit != nil && (*r.Limit < 0 || *r.Limit > maxRetries) {
+		return nil, refuse(CodeBadRequest, "the limit of retries is %d: give a number from 0 on, or none for any number of retries", *r.Limit)
+	}
+	for _, ms := range []int64{r.BackoffMin, r.BackoffMax} {
+		if ms < 0 || ms > maxBackoff {
+			return nil, refuse(CodeBadRequest, "the backoff of retries is %d ms: give at least 0 and at most a hundred years", ms)
+		}
+	}
+	if r.Limit != nil && *r.Limit == 0 {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// retry queues the attempt that follows a failure, in the same entry, and links the result to it. Nothing follows a
+// cancellation: whoever calls this has made sure that none covers the execution.
+func (d *decision) retry(e *state.Execution, result *state.Result) {
+	result.Retry = 0 // only decided here
+	step := d.Step(e.ID().StepID())
+	if !result.Type.Failed() || step.Retries == nil {
+		return
+	}
+	if r := result.Error; r != nil && r.Retryable != nil && !*r.Retryable {
+		return
+	}
+	if limit := step.Retries.Limit; limit != nil && e.Failures >= *limit {
+		return
+	}
+	next := d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
+	next.Failures = e.Failures + 1
+	next.ExecuteAfter = d.now // shown even where the retry does not wait
+	luck := 0.0
+	if step.Retries.Limit == nil {
+		luck = d.random.Float64()
+	}
+	d.queue(next, retryDelay(step.Retries, e.Failures, luck))
+	result.Retry = next.Attempt
+}
+
+// retryDelay is the wait before the attempt that follows so many failures before the present one, whole milliseconds.
+// luck, from 0 to 1, decides where there is no limit.
+func retryDelay(r *state.Retries, failures int, luck float64) int64 {
+	part := luck
+	if r.Limit != nil {
+		part = float64(failures) / float64(max(*r.Limit-1, 1))
+	}
+	return r.BackoffMin + int64(math.Round(part*float64(r.BackoffMax-r.BackoffMin)))
+}
+
+// failuresAfter counts the failures in a row that end with the execution, which has its result.
+func failuresAfter(e *state.Execution) int {
+	if e.Result == nil || !e.Result.Type.Failed() {
+		return 0
+	}
+	return e.Failures + 1
+}
+
+// Last gives the execution at which whoever waits for id has arrived: itself, or the last of the attempts that follow
+// from it by retries. nil when there is no such execution.
+func Last(v *state.View, id state.ExecutionID) *state.Execution {
+	e := v.Execution(id)
+	for e != nil && e.Result != nil && e.Result.Retry > e.Attempt {
+		id.Attempt = e.Result.Retry
+		e = v.Execution(id)
+	}
+	return e
+}
+
+// Outcome is the final result that a waiter of the execution sees; nil while there is none.
+func Outcome(v *state.View, id state.ExecutionID) *state.Result {
+	if e := Last(v, id); e != nil {
+		return e.Result
+	}
+	return nil
+}
+
+// Chain walks the execution and then, backwards, the attempts that it follows from by retries: all of them have the same
+// outcome.
+func Chain(v *state.View, id state.ExecutionID) iter.Seq[state.ExecutionID] {
+	return func(yield func(state.ExecutionID) bool) {
+		if !yield(id) {
+			return
+		}
+		for before := range v.AttemptsBefore(id) {
+			if before.Result == nil || before.Result.Retry != id.Attempt {
+				continue
+			}
+			if id = before.ID(); !yield(id) {
+				return
+			}
+		}
+	}
+}
