@@ -20,7 +20,8 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 			return
 		}
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
-			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Group: req.GroupID, Requires: req.Requires}
+			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
+			Group: req.GroupID, Requires: req.Requires}
 		for i, v := range req.Arguments {
 			arg, err := e.a.Values.toState(e.ctx, &v, nil)
 			if err != nil {
@@ -58,15 +59,22 @@ func (e *execution) ask(r scheduler.Request, done func(scheduler.Reply)) {
 	e.a.askLocked(r, done)
 }
 
+// retriesOf a call, as the state keeps them.
+func retriesOf(r *pyexec.Retries) *state.Retries {
+	if r == nil {
+		return nil
+	}
+	return &state.Retries{Limit: r.Limit, BackoffMin: int64(r.BackoffMinMS), BackoffMax: int64(r.BackoffMaxMS)}
+}
+
 // unsupported refuses the options of a call that this version does not honour yet, rather than ignoring them.
 func unsupported(req pyexec.SubmitRequest) error {
-	retries := req.Retries != nil && (req.Retries.Limit == nil || *req.Retries.Limit != 0)
 	memo := len(req.Memo) > 0 && string(req.Memo) != "false" && string(req.Memo) != "null"
 	for _, o := range []struct {
 		name string
 		set  bool
 	}{
-		{"cache", req.Cache != nil}, {"defer", req.Defer != nil}, {"retries", retries}, {"memo", memo},
+		{"cache", req.Cache != nil}, {"defer", req.Defer != nil}, {"memo", memo},
 		{"recurrent", req.Recurrent}, {"wait", len(req.WaitFor) > 0},
 	} {
 		if o.set {

@@ -52,15 +52,31 @@ func assignFrame(view *state.View, e *state.Execution) *Frame {
 	return &Frame{Assign: a}
 }
 
-// finishedLocked tells everybody who waits, and the agent that holds the parent in any case: most waits are then
-// answered without leaving the node.
+// finishedLocked tells everybody who waits for the execution or for an attempt that it follows from, and the agent that
+// holds the parent in any case: most waits are then answered without leaving the node. A failure that is followed by
+// another attempt tells nobody.
 func (h *hub) finishedLocked(view *state.View, id state.ExecutionID) {
 	result := scheduler.Outcome(view, id)
 	if result == nil {
 		return
 	}
-	name := id.String()
-	told := map[string]bool{}
+	var told map[string]bool
+	call := id // what the parent knows it as: the first attempt of those that follow each other
+	for id := range scheduler.Chain(view, id) {
+		call = id
+		told = h.resolveLocked(id.String(), result)
+	}
+	if session := parentSession(view, call); session != "" && !told[session] {
+		if k := h.links[session]; k != nil {
+			k.stream.send(&Frame{Outcome: &Outcome{Execution: call.String(), Result: result}})
+		}
+	}
+	h.l.trace.at(call.String(), "outcome_sent")
+}
+
+// resolveLocked ends the waits for an execution; it gives the sessions that were told.
+func (h *hub) resolveLocked(name string, result *state.Result) (told map[string]bool) {
+	told = map[string]bool{}
 	frame := &Frame{Outcome: &Outcome{Execution: name, Result: result}}
 	for w := range h.waiters[name] {
 		k := h.links[w.session]
@@ -74,12 +90,7 @@ func (h *hub) finishedLocked(view *state.View, id state.ExecutionID) {
 		}
 	}
 	delete(h.waiters, name)
-	if session := parentSession(view, id); session != "" && !told[session] {
-		if k := h.links[session]; k != nil {
-			k.stream.send(frame)
-		}
-	}
-	h.l.trace.at(name, "outcome_sent")
+	return told
 }
 
 // parentSession is the session that runs the execution's caller, "" when nobody does.

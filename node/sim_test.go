@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -38,6 +40,13 @@ func pinned(programs map[string]program, n int) map[string]program {
 	out := maps.Clone(programs)
 	for i := range n {
 		out[fmt.Sprint("work@n", i)] = work
+		out[fmt.Sprint("sturdy@n", i)] = func(b *simBody, arg string) (string, error) {
+			h, err := b.submitRetried(2, "work", arg)
+			if err != nil {
+				return "", err
+			}
+			return b.result(h)
+		}
 		out[fmt.Sprint("flow@n", i)] = func(b *simBody, arg string) (string, error) {
 			node, each, _ := strings.Cut(arg, " ")
 			return b.call("work@"+node, each)
@@ -97,6 +106,23 @@ var simPrograms = map[string]program{
 			}
 		}
 		return count, nil
+	},
+	// fickle works and fails the first time.
+	"fickle": func(b *simBody, arg string) (string, error) {
+		if _, err := work(b, arg); err != nil || strings.HasSuffix(b.job.ExecutionID, ":1") {
+			return "", cmp.Or(err, errors.New("not yet"))
+		}
+		return arg, nil
+	},
+	// reader waits for an execution that somebody else called.
+	"reader": func(b *simBody, arg string) (string, error) { return b.result(arg) },
+	// pair has what fickle gives read by another.
+	"pair": func(b *simBody, arg string) (string, error) {
+		h, err := b.submitRetried(1, "fickle", arg)
+		if err != nil {
+			return "", err
+		}
+		return b.call("reader", h)
 	},
 	// patient waits for a child that starts late.
 	"patient": func(b *simBody, _ string) (string, error) {

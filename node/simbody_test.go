@@ -166,10 +166,19 @@ func take[T any](b *simBody, ch <-chan T) T {
 func (b *simBody) submit(target, arg string) (string, error) { return b.submitLater(0, target, arg) }
 
 func (b *simBody) submitLater(delay time.Duration, target, arg string) (string, error) {
+	return b.submitWith(pyexec.SubmitRequest{Delay: pyexec.Millis(delay.Milliseconds())}, target, arg)
+}
+
+// submitRetried calls a target that is tried so many times more when it fails.
+func (b *simBody) submitRetried(times int, target, arg string) (string, error) {
+	return b.submitWith(pyexec.SubmitRequest{Retries: &pyexec.Retries{Limit: &times, BackoffMaxMS: 50}}, target, arg)
+}
+
+// submitWith calls a target with options.
+func (b *simBody) submitWith(req pyexec.SubmitRequest, target, arg string) (string, error) {
 	b.number++
 	text, _ := json.Marshal(arg)
-	req := pyexec.SubmitRequest{Number: b.number, Module: "m", Target: target, Type: "task",
-		Delay: pyexec.Millis(delay.Milliseconds()), Arguments: []pyexec.Value{pyexec.Inline(text)}}
+	req.Number, req.Module, req.Target, req.Type, req.Arguments = b.number, "m", target, "task", []pyexec.Value{pyexec.Inline(text)}
 	type answer struct {
 		id  string
 		err error

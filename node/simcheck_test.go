@@ -120,6 +120,22 @@ func (n *nemesis) attempts(view *state.View, run string, bodies map[string]effec
 			}
 			last = b
 		}
+		n.retried(view, s)
+	}
+}
+
+// retried: a failure is followed by another attempt while there are retries left, and by none after that (I10).
+func (n *nemesis) retried(view *state.View, s *state.Step) {
+	row := 0
+	for e := range view.Attempts(s.ID()) {
+		if !e.Result.Type.Failed() {
+			row = 0
+			continue
+		}
+		if more := s.Retries != nil && (s.Retries.Limit == nil || row < *s.Retries.Limit); more != (e.Result.Retry != 0) {
+			n.t.Errorf("execution %s is failure %d in a row of %+v and is followed by attempt %d", e.ID(), row+1, s.Retries, e.Result.Retry)
+		}
+		row++
 	}
 }
 
@@ -132,6 +148,10 @@ func (n *nemesis) readings(view *state.View) {
 	for _, r := range n.effects.read {
 		id, _ := state.ParseExecutionID(r.execution)
 		e := view.Execution(id)
+		for e != nil && e.Result != nil && e.Result.Retry != 0 {
+			id.Attempt = e.Result.Retry
+			e = view.Execution(id)
+		}
 		if e == nil || e.Result == nil || status[e.Result.Type] != r.status {
 			n.t.Errorf("%s was told that %s ended with %s, which is not recorded", r.reader, r.execution, r.status)
 		} else if e.Result.Type == state.ResultValue && r.value != string(e.Result.Value.Data) {

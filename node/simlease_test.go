@@ -57,6 +57,33 @@ func TestSimNodeDies(t *testing.T) {
 	})
 }
 
+// A node dies and what it ran may be tried again: another node does, and the caller sees only the value (A15, I10).
+func TestSimRetryOnAnotherNode(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		l := c.led()
+		var root state.ExecutionID
+		var first effect
+		for first.node == "" || first.node == l.name {
+			root = c.trigger("sturdy@"+l.name, "3s")
+			c.eventually("the child runs", 5*time.Second, func() bool { return len(c.effects.of(root.Run+":2:1")) == 1 })
+			first = c.effects.of(root.Run + ":2:1")[0]
+		}
+		c.node(first.node).kill()
+		c.value(root, simAbandon+10*time.Second, `"3s"`)
+		again := c.effects.of(root.Run + ":2:2")
+		if first = c.effects.of(first.execution)[0]; len(again) != 1 || again[0].node == first.node || again[0].start < first.end {
+			t.Errorf("first %+v, then %+v", first, again)
+		}
+	})
+}
+
+// Whoever waits for an attempt that failed is told how the one after it ended.
+func TestSimRetrySeenByOthers(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		c.value(c.trigger("pair", "500ms"), 5*time.Second, `"500ms"`)
+	})
+}
+
 // A frozen node: its guard kills what runs in time, its late words change nothing, and it comes back (A5, A6, I6).
 func TestSimFrozenAgent(t *testing.T) {
 	for name, length := range map[string]string{"the body outlives the lease": "1m", "the result waits": "3s"} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/oklog/ulid/v2"
 )
@@ -245,7 +247,11 @@ func (h *hub) quiet(agents int) bool {
 
 // tree is a program that its argument, a number and a depth, decides. Its value is its own execution id.
 func tree(b *simBody, arg string) (string, error) {
-	r := newProgramRand(arg)
+	seed, id := arg, b.job.ExecutionID
+	if !strings.HasSuffix(id, ":1") {
+		seed += id[strings.LastIndexByte(id, ':'):] // another attempt has other luck
+	}
+	r := newProgramRand(seed)
 	var depth int
 	_, _ = fmt.Sscanf(arg, "%d %d", new(int), &depth)
 	b.sleep(time.Duration(r.IntN(150)) * time.Millisecond)
@@ -254,7 +260,14 @@ func tree(b *simBody, arg string) (string, error) {
 		if depth == 0 {
 			break
 		}
-		h, err := b.submitLater(time.Duration(max(0, r.IntN(400)-300))*time.Millisecond, "tree", fmt.Sprintf("%d %d", r.Uint32(), depth-1))
+		req := pyexec.SubmitRequest{Delay: pyexec.Millis(max(0, r.IntN(400)-300))}
+		if r.IntN(3) == 0 {
+			req.Retries = &pyexec.Retries{BackoffMinMS: pyexec.Millis(r.IntN(200)), BackoffMaxMS: 200}
+			if limit := r.IntN(4); limit > 0 {
+				req.Retries.Limit = &limit
+			}
+		}
+		h, err := b.submitWith(req, "tree", fmt.Sprintf("%d %d", r.Uint32(), depth-1))
 		if err != nil {
 			return "", err
 		}

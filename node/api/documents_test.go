@@ -81,8 +81,9 @@ func example(t testing.TB) (*memory, *Server, string, string) {
 		state.Value{BlobKey: blob.KeyOf(big), Size: 5000})
 	group := 3
 	call := func(n int64, target string) string {
+		retries := map[string]*state.Retries{"pay": {Limit: ptr(1), BackoffMin: 60_000, BackoffMax: 90_000}}[target]
 		return m.must(&scheduler.SubmitStep{Session: "sess1", Parent: a.ExecutionID, Number: n, Module: "shop.flows", Target: target,
-			Type: state.TypeTask, Timeout: 2000, Group: &group}).ExecutionID
+			Type: state.TypeTask, Timeout: 2000, Retries: retries, Group: &group}).ExecutionID
 	}
 	m.must(&scheduler.RegisterGroup{Session: "sess1", Execution: a.ExecutionID, ID: 3, Name: "payments"})
 	pay, ask, lost := call(1, "pay"), call(2, "ask"), call(3, "nobody")

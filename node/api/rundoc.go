@@ -81,7 +81,8 @@ func emptyRunDoc(run *state.Run) *runDoc {
 func newStepDoc(v *state.View, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
-		Timeout: s.Timeout, Requires: tags(s.Requires), CreatedAt: s.CreatedAt, Executions: map[string]*executionDoc{},
+		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), CreatedAt: s.CreatedAt,
+		Executions: map[string]*executionDoc{},
 	}
 	for i := range s.Arguments {
 		doc.Arguments = append(doc.Arguments, newValueDoc(v, &s.Arguments[i]))
@@ -90,6 +91,13 @@ func newStepDoc(v *state.View, s *state.Step) *stepDoc {
 		doc.Executions[strconv.Itoa(e.Attempt)] = newExecutionDoc(v, e)
 	}
 	return doc
+}
+
+func newRetries(r *state.Retries) *Retries {
+	if r == nil {
+		return nil
+	}
+	return &Retries{Limit: r.Limit, BackoffMin: r.BackoffMin, BackoffMax: r.BackoffMax}
 }
 
 func newExecutionDoc(v *state.View, e *state.Execution) *executionDoc {

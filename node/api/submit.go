@@ -58,6 +58,7 @@ func parseSubmission(b *body) (*submission, error) {
 	sub.Module = b.required("module", moduleName, maxName)
 	sub.Target = b.required("target", targetName, maxName)
 	sub.Delay, sub.Timeout = b.millis("delay"), b.millis("timeout")
+	sub.Retries = parseRetries(b)
 	sub.IdempotencyKey = b.text("idempotencyKey", plainText, 200)
 	sub.Requires = b.tags("requires")
 	if b.has("requestId") {
@@ -105,23 +106,42 @@ func parseArguments(b *body) (out [][]byte) {
 	return out
 }
 
+// maxRetries bounds the limit of retries.
+const maxRetries = 1_000_000_000
+
+// parseRetries reads `{"limit"?: n, "backoffMin"?: ms, "backoffMax"?: ms}`; no limit = any number.
+func parseRetries(b *body) *state.Retries {
+	if !b.has("retries") {
+		return nil
+	}
+	var r Retries
+	b.into("retries", &r)
+	if b.details["retries"] != "" {
+		return nil
+	}
+	if r.Limit != nil && (*r.Limit < 0 || *r.Limit > maxRetries) {
+		b.wrong("retries.limit", "invalid")
+	}
+	for field, ms := range map[string]int64{"retries.backoffMin": r.BackoffMin, "retries.backoffMax": r.BackoffMax} {
+		if ms < 0 || ms > maxMillis {
+			b.wrong(field, "invalid")
+		}
+	}
+	return &state.Retries{Limit: r.Limit, BackoffMin: r.BackoffMin, BackoffMax: r.BackoffMax}
+}
+
 // optionsOfLater are the options that are given, are more than their default, and are not built yet.
 func optionsOfLater(b *body) map[string]string {
 	var waitFor []int
 	var recurrent, memo bool
 	var cache, postpone map[string]json.RawMessage
-	var retries struct {
-		Limit *int `json:"limit"`
-	}
 	b.into("waitFor", &waitFor)
 	b.into("recurrent", &recurrent)
 	b.into("memo", &memo)
 	b.into("cache", &cache)
 	b.into("defer", &postpone)
-	b.into("retries", &retries)
 	given := map[string]bool{
 		"waitFor": len(waitFor) > 0, "recurrent": recurrent, "memo": memo, "cache": cache != nil, "defer": postpone != nil,
-		"retries": b.has("retries") && (retries.Limit == nil || *retries.Limit != 0),
 	}
 	later := map[string]string{}
 	for field, yes := range given {

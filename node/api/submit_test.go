@@ -50,6 +50,22 @@ func TestSubmitKeepsWhatItWasGiven(t *testing.T) {
 	}
 }
 
+func TestSubmitWithRetries(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	for text, want := range map[string]*state.Retries{
+		`null`: nil, `{"limit":0,"backoffMin":5}`: nil, `{}`: {}, `{"limit":null,"backoffMin":1000,"backoffMax":60000}`: {BackoffMin: 1000, BackoffMax: 60000},
+		`{"limit":2}`: {Limit: ptr(2)}, `{"limit":1,"backoffMin":5,"backoffMax":6}`: {Limit: ptr(1), BackoffMin: 5, BackoffMax: 6},
+	} {
+		got := submit(t, s, map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{}, "retries": json.RawMessage(text)})
+		step := m.store.View().Step(state.StepID{Run: got.RunID, Number: 1})
+		if diff := cmp.Diff(want, step.Retries); diff != "" {
+			t.Error(text, diff)
+		}
+	}
+}
+
 func TestSubmitTwiceIsOneRun(t *testing.T) {
 	t.Parallel()
 	m := newMemory(t)

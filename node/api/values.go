@@ -119,7 +119,7 @@ func newResultDoc(v *state.View, r *state.Result) any {
 		}
 		return valueResult{Type: name, Value: newValueDoc(v, value)}
 	case state.ResultError:
-		out := errorResult{Type: name}
+		out := errorResult{Type: name, Retry: attemptOrNil(r.Retry)}
 		if r.Error != nil {
 			out.Error, out.Retryable = newErrorDoc(r.Error), r.Error.Retryable
 		}
@@ -127,8 +127,15 @@ func newResultDoc(v *state.View, r *state.Result) any {
 	case state.ResultCancelled:
 		return cancelledResult{Type: name, Reason: r.Reason}
 	default:
-		return lostResult{Type: name, Reason: r.Reason}
+		return lostResult{Type: name, Retry: attemptOrNil(r.Retry), Reason: r.Reason}
 	}
+}
+
+func attemptOrNil(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
 }
 
 func newErrorDoc(e *state.Error) errorDoc {

@@ -29,8 +29,16 @@ type Step struct {
 	Target     string                `json:"target"`
 	ParentID   *string               `json:"parentId"`
 	Arguments  []Value               `json:"arguments"`
+	Retries    *Retries              `json:"retries"` // nil = none
 	CreatedAt  int64                 `json:"createdAt"`
 	Executions map[string]*Execution `json:"executions"` // by attempt number
+}
+
+// Retries of a step; Limit nil = any number.
+type Retries struct {
+	Limit      *int  `json:"limit"`
+	BackoffMin int64 `json:"backoffMin"` // ms
+	BackoffMax int64 `json:"backoffMax"` // ms
 }
 
 // Execution is one attempt of a step.
@@ -61,6 +69,16 @@ func (s *Step) Latest() (attempt int, e *Execution) {
 		}
 	}
 	return attempt, e
+}
+
+// Failed gives the failed result that the attempt follows as a retry, nil when it follows none.
+func (s *Step) Failed(attempt int) *Result {
+	for _, x := range s.Executions {
+		if x.Result != nil && x.Result.Retry != nil && *x.Result.Retry == attempt {
+			return x.Result
+		}
+	}
+	return nil
 }
 
 // SubmitRequest starts a run. Options is passed through as it is: waitFor, cache, delay and so on
