@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -164,7 +165,7 @@ type devLines struct {
 	out   io.Writer
 	logs  *logCollector
 	start time.Time
-	told  map[string]string // step id -> what was said of it
+	told  map[string]string // execution id -> what was said of it
 	shown map[string]int    // execution id -> lines of its output
 }
 
@@ -174,26 +175,39 @@ func (v *devLines) update(doc *client.Run, _ []string) {
 	slices.SortStableFunc(ids, func(x, y string) int { return cmp.Compare(lastChange(doc.Steps[x]), lastChange(doc.Steps[y])) })
 	for _, id := range ids {
 		s := doc.Steps[id]
-		attempt, e := s.Latest()
-		state := stateOf(e)
-		word := map[string]string{"running": "started", "done": "done", "failed": "failed"}[state]
-		said := fmt.Sprintf("%d %s", attempt, state)
-		if word == "" || v.told[id] == said {
-			continue
+		latest, _ := s.Latest()
+		for attempt := 1; attempt <= latest; attempt++ { // a retry comes together with the failure before it
+			if e := s.Executions[strconv.Itoa(attempt)]; e != nil {
+				v.attempt(s, attempt, e)
+			}
 		}
-		v.told[id] = said
-		l := line{{plain, fmt.Sprintf("%8s  %d:%d %s/%s  %s", shortDuration(time.Since(v.start)), s.StepNumber, attempt, s.Module, s.Target, word)}}
-		if e.Node != nil {
-			l = append(l, span{plain, " on " + *e.Node})
-		}
-		if d, ok := elapsed(e, time.Now()); ok && state != "running" {
-			l = append(l, span{plain, " in " + shortDuration(d)})
-		}
-		if note := annotation(e); note != "" && state == "failed" {
+	}
+}
+
+// attempt tells how an attempt stands, once.
+func (v *devLines) attempt(s *client.Step, attempt int, e *client.Execution) {
+	state := stateOf(e)
+	word := map[string]string{"running": "started", "done": "done", "failed": "failed"}[state]
+	if word == "" || v.told[e.ExecutionID] == state {
+		return
+	}
+	v.told[e.ExecutionID] = state
+	l := line{{plain, fmt.Sprintf("%8s  %d:%d %s/%s  %s", shortDuration(time.Since(v.start)), s.StepNumber, attempt, s.Module, s.Target, word)}}
+	if e.Node != nil {
+		l = append(l, span{plain, " on " + *e.Node})
+	}
+	if d, ok := elapsed(e, time.Now()); ok && state != "running" {
+		l = append(l, span{plain, " in " + shortDuration(d)})
+	}
+	if state == "failed" {
+		if note := resultNote(e.Result); note != "" {
 			l = append(l, span{plain, "  " + note})
 		}
-		fmt.Fprintln(v.out, l.render(0, false))
+		if e.Result.Retry != nil {
+			l = append(l, span{plain, ", to be tried again"})
+		}
 	}
+	fmt.Fprintln(v.out, l.render(0, false))
 }
 
 // lastChange is when the latest attempt ended, or else when it began.

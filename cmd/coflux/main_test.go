@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -141,6 +142,32 @@ func TestTreeLines(t *testing.T) {
 		"    ● 2:1 example1.repo/member  n2  286ms",
 		"  ◐ 5:2 example1.repo/retried  n5  2.0s  Running...",
 		"    ◐ 6:1 example1.repo/child  n6  858ms  [R2] Running...",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// An attempt that follows a failure says after what it comes, and when it is due.
+func TestTreeOfRetries(t *testing.T) {
+	t.Parallel()
+	failure := strings.Replace(valueError, `"retry":null`, `"retry":2`, 1)
+	var got []string
+	for _, second := range []string{"queued", "", valueError, valueOK} {
+		text := fakeRun(fakeStep("R1", 1, "retried", "null", "", failure, second))
+		if second == "queued" {
+			at := strings.LastIndex(text, `"executeAfter":null`)
+			text = text[:at] + `"executeAfter":` + fmt.Sprint(fakeCreated+5010) + text[at+len(`"executeAfter":null`):]
+		}
+		for _, l := range treeLines("R1", decodeRun(t, text), time.UnixMilli(fakeCreated+2010)) {
+			got = append(got, l.render(0, false))
+		}
+	}
+	want := []string{
+		"○ 1:2 example1.repo/retried [R1]  n1  Due in 3.0s  after ValueError: bad name",
+		"◐ 1:2 example1.repo/retried [R1]  n1  2.0s  Running...  after ValueError: bad name",
+		"✗ 1:2 example1.repo/retried [R1]  n1  143ms  ValueError: bad name  after ValueError: bad name",
+		"● 1:2 example1.repo/retried [R1]  n1  143ms",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -32,6 +32,7 @@ type submitOptions struct {
 	noWait         bool
 	idempotencyKey string
 	delay          float64
+	retries        int
 	requires       []string
 	noRequires     bool
 	flags          *pflag.FlagSet
@@ -42,6 +43,7 @@ func (o *submitOptions) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.noWait, "no-wait", false, "return right after the submission")
 	f.StringVar(&o.idempotencyKey, "idempotency-key", "", "use the run that was submitted with this `KEY` in the last 24 h, if there is one")
 	f.Float64Var(&o.delay, "delay", 0, "start after so many `SECONDS`, whatever the workflow says")
+	f.IntVar(&o.retries, "retries", 0, "try `N` times more, at once, when the workflow fails; 0 = not at all")
 	f.StringSliceVar(&o.requires, "requires", nil, "run only where this tag, `NAME:VALUE`, is provided (NAME alone is NAME:true; repeatable), whatever the workflow says; values of one name are alternatives")
 	f.BoolVar(&o.noRequires, "no-requires", false, "run anywhere, whatever the workflow says")
 }
@@ -53,6 +55,9 @@ func (o *submitOptions) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.flags.Changed("delay") && !(o.delay >= 0 && o.delay <= math.MaxInt32) {
 		return fmt.Errorf("the delay %v is not a number of seconds from 0 on: check --delay", o.delay)
+	}
+	if o.retries < 0 || o.retries > 1_000_000_000 {
+		return fmt.Errorf("%d is not a number of retries from 0 on: check --retries", o.retries)
 	}
 	if o.flags.Changed("requires") && o.noRequires {
 		return errors.New("--requires and --no-requires exclude each other: give one of them")
@@ -159,6 +164,9 @@ func (o *submitOptions) submit(ctx context.Context, c *client.Client, workspace,
 	}
 	if o.flags.Changed("delay") {
 		options["delay"] = json.RawMessage(fmt.Sprintf("%.0f", o.delay*1000))
+	}
+	if o.flags.Changed("retries") {
+		options["retries"] = json.RawMessage(fmt.Sprintf(`{"limit":%d}`, o.retries))
 	}
 	if o.noRequires || o.flags.Changed("requires") {
 		tags, err := json.Marshal(tagsOf(o.requires))

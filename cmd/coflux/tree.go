@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strings"
@@ -136,7 +137,11 @@ func (t *tree) stepLine(s *client.Step, depth int) line {
 	if s.StepNumber == 1 {
 		l = append(l, span{dim, " [" + t.runID + "]"})
 	}
-	return append(l, t.facts(e)...)
+	l = append(l, t.facts(e)...)
+	if before := s.Failed(attempt); before != nil && (e.Result == nil || !e.Result.OK()) {
+		l = append(l, span{dim, "  after " + cmp.Or(resultNote(before), before.Type)})
+	}
+	return l
 }
 
 // facts are where a step ran, how long, and what became of it.
@@ -148,7 +153,7 @@ func (t *tree) facts(e *client.Execution) line {
 	if d, ok := elapsed(e, t.now); ok {
 		l = append(l, span{dim, "  " + shortDuration(d)})
 	}
-	if note := annotation(e); note != "" {
+	if note := annotation(e, t.now); note != "" {
 		style := yellow
 		if stateOf(e) == "failed" {
 			style = red
@@ -171,8 +176,10 @@ func elapsed(e *client.Execution, now time.Time) (time.Duration, bool) {
 }
 
 // annotation is the state of an execution in words; none for one that returned.
-func annotation(e *client.Execution) string {
+func annotation(e *client.Execution, now time.Time) string {
 	switch {
+	case e != nil && e.Result == nil && e.AssignedAt == nil && e.ExecuteAfter != nil && *e.ExecuteAfter > now.UnixMilli():
+		return "Due in " + shortDuration(time.UnixMilli(*e.ExecuteAfter).Sub(now))
 	case e == nil || e.Result == nil && e.AssignedAt == nil:
 		return "Queued"
 	case e.Result == nil:

@@ -118,3 +118,32 @@ func TestReadRefusesWhatIsNoHistory(t *testing.T) {
 		}
 	}
 }
+
+// Whoever waits sees the end of the attempts that follow each other, not the first failure.
+func TestRetriedOutcomes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		seen, value string
+		broken      bool
+	}{"the last attempt": {"value", "1", false}, "the first failure": {"error", "E: no", true}} {
+		h, err := New([]Event{
+			{Type: TypeFinal, Node: "n1", Run: "R1", Execution: "R1:1:1", Status: "error", Value: "E: no", Retries: 1, Retry: 2},
+			{Type: TypeFinal, Node: "n1", Run: "R1", Execution: "R1:1:2", Status: "value", Value: "1", Retries: 1},
+			{Type: TypeFinal, Node: "n1", Run: "R1", Execution: "R1:2:1", Parent: "R1:1:2", Status: "error", Value: "E: no", Retries: 1, Retry: 2},
+			{Type: TypeFinal, Node: "n1", Run: "R1", Execution: "R1:2:2", Parent: "R1:1:2", Status: "value", Value: "1", Retries: 1},
+			{Type: TypeEffect, Event: "read", Execution: "R1:1:2", Child: "R1:2:1", Status: c.seen, Value: c.value, At: 1},
+			{Type: TypeOp, ID: 1, Op: "result", Phase: "invoke", Run: "R1", At: 1},
+			{Type: TypeOp, ID: 1, Op: "result", Phase: "ok", Run: "R1", Status: c.seen, Value: c.value, At: 2},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, check := range []func(*History, *finding){checkResults, checkHandles} {
+			f := &finding{}
+			check(h, f)
+			if f.looked == 0 || (f.found > 0) != c.broken {
+				t.Errorf("%s, check %d: %v", name, i, f.problems)
+			}
+		}
+	}
+}

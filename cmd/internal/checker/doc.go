@@ -24,7 +24,8 @@
 //
 //	{"type":"final","node":"n1","run":"R1","execution":"R1:2:1","parent":"R1:1:1","status":"value","value":"1","token":"t1"}
 //
-// `status` "" means that it has no result; `retries` is the limit and `backoff` the milliseconds between attempts.
+// `status` "" means that it has no result; `retries` is the limit and `backoff` the milliseconds between attempts;
+// `retry` is the number of the attempt that follows a failure.
 //
 // The committed stream, where it was recorded: what each entry did.
 //

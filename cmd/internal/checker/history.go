@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -38,6 +39,7 @@ type Event struct {
 	Value     string `json:"value,omitempty"`
 	Retries   int    `json:"retries,omitempty"`
 	Backoff   int64  `json:"backoff,omitempty"`
+	Retry     int    `json:"retry,omitempty"`
 
 	Node    string `json:"node,omitempty"`
 	Boot    string `json:"boot,omitempty"`
@@ -188,6 +190,22 @@ func stepOf(execution string) string {
 func runOf(id string) string {
 	run, _, _ := strings.Cut(id, ":")
 	return run
+}
+
+// followed gives the attempt at which whoever waits for an execution arrives: failures name the attempt after them.
+func (h *History) followed() func(execution string) string {
+	next := map[string]int{}
+	for _, e := range h.Finals {
+		if e.Retry > attemptOf(e.Execution) {
+			next[e.Execution] = e.Retry
+		}
+	}
+	return func(execution string) string {
+		for next[execution] != 0 {
+			execution = stepOf(execution) + ":" + strconv.Itoa(next[execution])
+		}
+		return execution
+	}
 }
 
 // attemptOf is the number at the end of an execution's id.

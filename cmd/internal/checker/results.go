@@ -40,13 +40,14 @@ func checkResults(h *History, f *finding) {
 		}
 		results[e.Execution] = e.outcome()
 	}
+	followed := h.followed()
 	for _, op := range h.Ops {
 		if op.Phase != "ok" || op.Op != "result" && op.Op != "get" || op.Status == unfinished || op.Status == "" {
 			continue
 		}
 		execution := op.Execution
 		if execution == "" {
-			execution = op.Run + ":1:1"
+			execution = followed(op.Run + ":1:1")
 		}
 		f.look()
 		if was, known := results[execution]; known && was != op.outcome() {
@@ -73,12 +74,13 @@ func checkHandles(h *History, f *finding) {
 	for _, e := range h.Finals {
 		final[e.Execution], parent[e.Execution] = e.outcome(), e.Parent
 	}
+	followed := h.followed()
 	for _, e := range h.Effects {
 		if e.Event != "read" {
 			continue
 		}
 		f.look()
-		if was, known := final[e.Child]; known && was != e.outcome() {
+		if was, known := final[followed(e.Child)]; known && was != e.outcome() {
 			f.problem("%s read %v from %s, which ended as %v", e.Execution, e.outcome(), e.Child, was)
 		}
 	}

@@ -86,6 +86,15 @@ def talk(token, gate):
 
 
 @workflow()
+def flaky(token, failures):
+    effect("start", token)
+    if int(_context.current().execution_id.rsplit(":", 1)[1]) <= failures:
+        raise ValueError("not yet")
+    effect("end", token)
+    return token
+
+
+@workflow()
 def hello(name):
     return "Hello, " + name + "!"
 

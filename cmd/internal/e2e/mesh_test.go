@@ -47,12 +47,13 @@ type mesh struct {
 	workspace string
 	hist      *history
 	transport *http.Transport
+	retries   map[string]int // by token: how often its body may be tried again
 }
 
 // newMesh makes a directory with the module flows, and no nodes.
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	m := &mesh{t: t, dir: t.TempDir(), transport: client.Transport(), hist: newHistory()}
+	m := &mesh{t: t, dir: t.TempDir(), transport: client.Transport(), hist: newHistory(), retries: map[string]int{}}
 	m.code = filepath.Join(m.dir, "code")
 	if err := os.Mkdir(m.code, 0o700); err != nil {
 		t.Fatal(err)
