@@ -24,6 +24,9 @@ func (h *testHost) ends() string {
 		for _, f := range r.Error.Frames {
 			at = append(at, filepath.Base(f.File)+":"+f.Name)
 		}
+		if again := r.Error.Retryable; again != nil {
+			at = append(at, map[bool]string{true: "retryable", false: "not retryable"}[*again])
+		}
 		return strings.TrimSpace(h.over + " " + r.Error.Type + " " + r.Error.Message + " " + strings.Join(at, " "))
 	}
 	return h.over + " " + string(h.value)
@@ -54,7 +57,10 @@ func everyEnd(t *testing.T, way func(*Config)) {
 		{Job{Target: "sleep", Timeout: 50 * time.Millisecond}, []any{1000}, "terminated timeout"},
 		{Job{Target: "endless_raw", Timeout: 100 * time.Millisecond}, nil, "terminated timeout"},
 		{Job{Target: "nan"}, nil, "terminated builtins.ValueError NaN and Infinity cannot be passed: JSON has no such numbers"},
-		{Job{Target: "strange"}, nil, "terminated builtins.TypeError a value of type object cannot be passed yet"},
+		{Job{Target: "suspends"}, nil, "terminated builtins.NotImplementedError suspend_error: suspending is not supported yet basic.py:suspends"},
+		{Job{Target: "picky"}, []any{"again"}, "terminated builtins.OSError again basic.py:picky retryable"},
+		{Job{Target: "picky"}, []any{"never"}, "terminated builtins.ValueError never basic.py:picky not retryable"},
+		{Job{Target: "far"}, nil, "terminated builtins.ValueError Target not found: basic/far"},
 		{Job{Target: "refuse"}, nil, "terminated builtins.RuntimeError submit_error: not today"},
 		{Job{Target: "threads"}, nil, "terminated [0,1,2,3]"},
 		{Job{Target: "poll"}, nil, `terminated ["not yet","ExecutionCancelled","execution was cancelled"]`},

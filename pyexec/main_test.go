@@ -2,6 +2,7 @@ package pyexec
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -61,6 +62,7 @@ type testHost struct {
 	group []string
 	res   *Result
 	value json.RawMessage // the result's, file or not
+	refs  []string        // the result's references, fragments with their content in place of the file
 	over  string          // terminated | lost
 	got   chan struct{}   // closed with the result, or at the end
 	ended chan struct{}
@@ -269,9 +271,32 @@ func (h *testHost) Result(r Result) {
 			}
 			h.value = b
 		}
+		for _, ref := range v.References {
+			h.refs = append(h.refs, withContent(h.e.t, ref))
+		}
 	}
 	h.res = &r
 	close(h.got)
+}
+
+func withContent(t testing.TB, ref json.RawMessage) string {
+	var parts []any
+	if err := json.Unmarshal(ref, &parts); err != nil {
+		t.Error(err)
+		return ""
+	}
+	if parts[0] == "fragment" {
+		content, err := os.ReadFile(parts[2].(string))
+		if err != nil {
+			t.Error(err)
+		}
+		parts[2] = hex.EncodeToString(content)
+	}
+	text, err := json.Marshal(parts)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
 }
 
 func (h *testHost) Terminated() { h.finish("terminated") }

@@ -36,7 +36,7 @@ func compileSDK(dir string, p probe) error {
 // unpackSDK puts the embedded package into the scratch directory, under a name made of its content, and returns the
 // directory for the search path. It appears in one step, so that nodes may share a scratch directory.
 func unpackSDK(scratch string) (string, error) {
-	files, err := fs.Glob(sdk.Files, "coflux/*.py")
+	files, err := fs.Glob(sdk.Files, "coflux/*")
 	if err != nil {
 		return "", fmt.Errorf("list the embedded package: %w", err)
 	}

@@ -3,7 +3,7 @@ package sdk
 
 import "embed"
 
-// Files is the tree coflux/*.py.
+// Files is the tree coflux/*.py, coflux/py.typed.
 //
-//go:embed coflux/*.py
+//go:embed coflux/*.py coflux/py.typed
 var Files embed.FS

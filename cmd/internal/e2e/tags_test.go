@@ -6,21 +6,15 @@ import (
 	"testing"
 )
 
-// tagged calls with tags as an adapter sends them.
+// tagged calls with tags of its own.
 const tagged = `
 import flows
-from coflux import workflow, _context
-from coflux._execution import Execution
-
-def call(token, **more):
-    context = _context.current()
-    arguments = [context.serialize(token), context.serialize("")]
-    params = {"module": "flows", "target": "leaf", "type": "task", "arguments": arguments, **more}
-    return Execution(None, "flows", "leaf", _pending=context.submit(params))
+from coflux import workflow
 
 @workflow()
 def mixed(token):
-    inherits, own = call(token + ".1"), call(token + ".2", requires={"gpu": [], "disk": ["ssd", "nvme"]})
+    own = flows.leaf.with_requires({"gpu": [], "disk": ["ssd", "nvme"]})
+    inherits, own = flows.leaf.submit(token + ".1", ""), own.submit(token + ".2", "")
     return [inherits.result(), own.result()]
 `
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import allocate_lock  # threading would cost every process a millisecond
+from _thread import RLock, allocate_lock  # threading would cost every process a millisecond
 
 from coflux import _json
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from _thread import LockType
+    from typing import Any
 
 
 class RequestFailed(Exception):
@@ -19,23 +25,26 @@ class RequestFailed(Exception):
 class Channel:
     """Sends whole lines and matches replies by id; any thread may use it.
 
-    A sender holds _write for one line. Of the threads that wait for replies one reads and wakes the others after each
+    A sender holds _write for one line. A finaliser or a signal handler may want to send in the middle of that, on the same
+    thread; its lines wait in _later. Of the threads that wait for replies one reads and wakes the others after each
     line; _state guards what they share.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._in = os.fdopen(read_fd, "rb", 65536)
         self._out = write_fd
-        self._write = allocate_lock()
+        self._write = RLock()
+        self._writing = False
+        self._later: list[bytes] = []
         self._state = allocate_lock()
         self._reading = False
-        self._sleepers: list = []
-        self._replies: dict[int, dict] = {}
+        self._sleepers: list[LockType] = []
+        self._replies: dict[Any, dict[str, Any]] = {}
         self._last = 0
         self.pid = os.getpid()
 
     @classmethod
-    def from_environment(cls) -> "Channel":
+    def from_environment(cls) -> Channel:
         """The descriptors named by COFLUX_PROTOCOL_FD as "read,write", else stdin and stdout.
 
         In the second case what is written to descriptor 1 later goes to stderr, so that it cannot break the protocol.
@@ -53,10 +62,10 @@ class Channel:
         os.set_inheritable(write_fd, False)
         return cls(read_fd, write_fd)
 
-    def notify(self, method: str, params: dict) -> None:
+    def notify(self, method: str, params: dict[str, object]) -> None:
         self._send({"method": method, "params": params})
 
-    def request(self, method: str, params: dict) -> int:
+    def request(self, method: str, params: dict[str, object]) -> int:
         """Sends a request and returns its id at once."""
         with self._write:
             self._last += 1
@@ -85,7 +94,7 @@ class Channel:
             raise RequestFailed(reply["error"].get("code", "error"), reply["error"].get("message", ""))
         return reply.get("result")
 
-    def command(self) -> dict | None:
+    def command(self) -> dict[str, Any] | None:
         """The next line as an object; None at the end of the stream."""
         line = self._in.readline()
         return _json.loads(line) if line else None
@@ -108,12 +117,32 @@ class Channel:
             raise RuntimeError("Unexpected message while waiting for response")
         return bool(line)
 
-    def _send(self, message: dict) -> None:
+    def drain(self) -> None:
+        """Reads until the engine closes the stream."""
+        while True:
+            try:
+                self.wait(0)  # no request has this number
+            except RuntimeError:
+                return
+
+    def _send(self, message: dict[str, object]) -> None:
         with self._write:
             self._write_line(message)
 
-    def _write_line(self, message: dict) -> None:
-        data = _json.dumps(message) + b"\n"
+    def _write_line(self, message: dict[str, object]) -> None:
+        line = _json.dumps(message) + b"\n"
+        if self._writing:
+            self._later.append(line)
+            return
+        self._writing = True
+        try:
+            self._write_all(line)
+            while self._later:
+                self._write_all(self._later.pop(0))
+        finally:
+            self._writing = False
+
+    def _write_all(self, data: bytes) -> None:
         written = os.write(self._out, data)
         while written < len(data):
             written += os.write(self._out, data[written : written + 1048576])

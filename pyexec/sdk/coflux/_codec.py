@@ -1,23 +1,32 @@
-"""Python values to the wire and back (adapter protocol, typed wrappers)."""
+"""Python values to the wire and back (adapter protocol 3, typed wrappers)."""
 
 from __future__ import annotations
 
 import os
 import sys
+from itertools import count
 
 from coflux import _json
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    References: TypeAlias = list[list[Any]]
 
 # A payload above this goes into a file.
 INLINE_LIMIT = 65536
 
-_files = 0
+_files = count(1)
 
 
-def serialize(value: object, directory: str) -> dict:
-    """The wire value; above the limit its text is put into a new file in the directory."""
-    references: list[list] = []
+def serialize(value: object, directory: str) -> dict[str, object]:
+    """The wire value; its fragments, and above the limit its text, are put into new files in the directory."""
+    encoder = Encoder(directory)
     try:
-        encoded = encode(value, references)
+        encoded = encoder.encode(value)
         text = _json.dumps(encoded)
     except RecursionError:
         raise ValueError("the value contains itself or is nested too deeply to be passed") from None
@@ -26,78 +35,101 @@ def serialize(value: object, directory: str) -> dict:
             raise ValueError("NaN and Infinity cannot be passed: JSON has no such numbers") from None
         raise
     if len(text) > INLINE_LIMIT:
-        return {"type": "file", "format": "json", "path": _write(text, directory), "references": references}
-    return {"type": "inline", "format": "json", "value": encoded, "references": references}
+        path = write_file(text, directory, ".json")
+        return {"type": "file", "format": "json", "path": path, "references": encoder.references}
+    return {"type": "inline", "format": "json", "value": encoded, "references": encoder.references}
 
 
-def deserialize(value: dict | None) -> object:
+def deserialize(value: dict[str, Any] | None) -> Any:
     """The Python value of a wire value; an unknown kind of value counts as null."""
-    if value is None:
+    if value is None or value.get("type") not in ("inline", "file"):
         return None
-    kind = value.get("type")
-    if kind not in ("inline", "file"):
+    if value.get("format", "json") != "json":
+        from coflux import _fragments
+
+        return _fragments.decode_legacy(value)
+    return decode(plain(value), value.get("references") or [])
+
+
+def plain(value: dict[str, Any] | None) -> Any:
+    """The JSON of a wire value as it is."""
+    if value is None or value.get("type") not in ("inline", "file"):
         return None
-    name = value.get("format", "json")
-    if name != "json":
-        raise ValueError(f"Unknown format '{name}'; this version of the package reads json only")
-    references = value.get("references") or []
-    if kind == "inline":
-        return decode(value.get("value"), references)
+    if value["type"] == "inline":
+        return value.get("value")
     with open(value["path"], "rb") as file:
-        return decode(_json.loads(file.read()), references)
+        return _json.loads(file.read())
 
 
-def encode(value: object, references: list[list]) -> object:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, list):
-        return [encode(item, references) for item in value]
-    if isinstance(value, dict):
-        return {"type": "dict", "items": _encode_pairs(value, references)}
-    if isinstance(value, (set, frozenset)):
-        return {"type": "set", "items": [encode(item, references) for item in sorted(value, key=repr)]}
-    if isinstance(value, tuple):
-        return {"type": "tuple", "items": [encode(item, references) for item in value]}
-    return _encode_other(value, references)
+class Encoder:
+    """Encodes one value; references are numbered in the order in which they are met."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.references: References = []
+
+    def encode(self, value: Any) -> object:
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, list):
+            return [self.encode(item) for item in value]
+        if isinstance(value, dict):
+            return {"type": "dict", "items": self._pairs(value)}
+        if isinstance(value, (set, frozenset)):
+            return {"type": "set", "items": [self.encode(item) for item in sorted(value, key=repr)]}
+        if isinstance(value, tuple):
+            return {"type": "tuple", "items": [self.encode(item) for item in value]}
+        return self._scalar(value) or self._reference(value)
+
+    def _pairs(self, value: dict[Any, Any]) -> list[object]:
+        keys = list(value)
+        if "collections" not in sys.modules or not isinstance(value, sys.modules["collections"].OrderedDict):
+            keys.sort(key=repr)
+        items: list[object] = []
+        for key in keys:
+            items.append(self.encode(key))
+            items.append(self.encode(value[key]))
+        return items
+
+    def _scalar(self, value: Any) -> dict[str, object] | None:
+        # A value of these classes exists only if its module was imported, so nothing is imported for the question.
+        if "datetime" in sys.modules:
+            datetime = sys.modules["datetime"]
+            for kind in ("datetime", "date", "time"):
+                if isinstance(value, getattr(datetime, kind)):
+                    return {"type": kind, "value": value.isoformat()}
+            if isinstance(value, datetime.timedelta):
+                return {"type": "duration", "value": value.total_seconds()}
+        for kind, name in (("decimal", "Decimal"), ("uuid", "UUID")):
+            if kind in sys.modules and isinstance(value, getattr(sys.modules[kind], name)):
+                return {"type": kind, "value": str(value)}
+        return None
+
+    def _reference(self, value: Any) -> object:
+        from coflux._handles import Execution, Input
+
+        if isinstance(value, Execution):
+            return self._refer(["execution", value.id, value.module, value.target])
+        if isinstance(value, Input):
+            return self._refer(["input", value.id])
+        if isinstance(value, (bytes, bytearray)):
+            return self._refer(self._fragment("bytes", write_file(value, self.directory, ".bin"), {}))
+        if "coflux._assets" in sys.modules and isinstance(value, sys.modules["coflux._assets"].Asset):
+            return self._refer(["asset", value.id, *value.metadata])
+        from coflux import _fragments
+
+        made = _fragments.encode(value, self.directory)
+        return repr(value) if made is None else self._refer(self._fragment(*made))
+
+    def _refer(self, reference: list[Any]) -> dict[str, object]:
+        self.references.append(reference)
+        return {"type": "ref", "index": len(self.references) - 1}
+
+    def _fragment(self, format: str, path: str, metadata: dict[str, str]) -> list[Any]:
+        return ["fragment", format, path, os.path.getsize(path), metadata]
 
 
-def _encode_pairs(value: dict, references: list[list]) -> list:
-    keys = list(value)
-    if "collections" not in sys.modules or not isinstance(value, sys.modules["collections"].OrderedDict):
-        keys.sort(key=repr)
-    items: list = []
-    for key in keys:
-        items.append(encode(key, references))
-        items.append(encode(value[key], references))
-    return items
-
-
-def _encode_other(value: object, references: list[list]) -> dict:
-    from coflux._execution import Execution
-
-    if isinstance(value, Execution):
-        references.append(["execution", value.id, value.module, value.target])
-        return {"type": "ref", "index": len(references) - 1}
-    # A value of these classes exists only if its module was imported, so nothing is imported for the question.
-    if "datetime" in sys.modules:
-        datetime = sys.modules["datetime"]
-        if isinstance(value, datetime.datetime):
-            return {"type": "datetime", "value": value.isoformat()}
-        if isinstance(value, datetime.date):
-            return {"type": "date", "value": value.isoformat()}
-        if isinstance(value, datetime.time):
-            return {"type": "time", "value": value.isoformat()}
-        if isinstance(value, datetime.timedelta):
-            return {"type": "duration", "value": value.total_seconds()}
-    if "decimal" in sys.modules and isinstance(value, sys.modules["decimal"].Decimal):
-        return {"type": "decimal", "value": str(value)}
-    if "uuid" in sys.modules and isinstance(value, sys.modules["uuid"].UUID):
-        return {"type": "uuid", "value": str(value)}
-    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    raise TypeError(f"a value of type {name} cannot be passed yet")
-
-
-def decode(value: object, references: list[list]) -> object:
+def decode(value: Any, references: References) -> Any:
     if isinstance(value, list):
         return [decode(item, references) for item in value]
     if not isinstance(value, dict):
@@ -107,52 +139,73 @@ def decode(value: object, references: list[list]) -> object:
     return decoder(value, references) if decoder else value
 
 
-def _dict(value: dict, references: list[list]) -> dict:
+def _dict(value: dict[str, Any], references: References) -> dict[Any, Any]:
     items = [decode(item, references) for item in value["items"]]
     return dict(zip(items[::2], items[1::2]))
 
 
-def _ref(value: dict, references: list[list]) -> object:
+def _ref(value: dict[str, Any], references: References) -> Any:
     index = value.get("index")
-    if not isinstance(index, int) or not 0 <= index < len(references):
+    if not isinstance(index, int) or not 0 <= index < len(references) or not references[index]:
         return None
-    reference = references[index]
-    if reference and reference[0] == "execution":
-        from coflux._execution import Execution
+    kind, *parts = references[index]
+    parts += [None] * 4
+    if kind == "fragment":
+        from coflux import _fragments
 
-        module, target = (list(reference[2:4]) + [None, None])[:2]
-        return Execution(reference[1], module, target)
-    raise TypeError(f"a reference of kind {reference[0] if reference else '?'} cannot be received yet")
+        return _fragments.decode(parts[0], parts[1], parts[3] or {})
+    from coflux import _handles
+
+    if kind == "execution":
+        return _handles.Execution(parts[0], parts[1], parts[2])
+    if kind == "input":
+        return _handles.Input(parts[0])
+    if kind == "asset":
+        from coflux import _assets
+
+        return _assets.Asset(parts[0], _assets.AssetMetadata(parts[1] or None, parts[2] or 0, parts[3] or 0))
+    raise TypeError(f"a reference of kind {kind} is not known to this version of the package")
 
 
-def _moment(value: dict, references: list[list]) -> object:
+def moment(value: Any, kind: Any) -> Any:
+    """The date, time or datetime that a text stands for, if that is what is wanted."""
+    if kind not in _moments() or not isinstance(value, str):
+        return value
+    if value.endswith("Z"):  # Python 3.10 does not know it
+        value = value[:-1] + "+00:00"
+    return kind.fromisoformat(value)
+
+
+def _moments() -> tuple[type, ...]:
+    datetime = sys.modules.get("datetime")
+    return () if datetime is None else (datetime.datetime, datetime.date, datetime.time)
+
+
+def _moment(value: dict[str, Any], references: References) -> Any:
     import datetime
 
-    text = value["value"]
-    if text.endswith("Z"):  # Python 3.10 does not know it
-        text = text[:-1] + "+00:00"
-    return getattr(datetime, value["type"]).fromisoformat(text)
+    return moment(value["value"], getattr(datetime, value["type"]))
 
 
-def _duration(value: dict, references: list[list]) -> object:
+def _duration(value: dict[str, Any], references: References) -> Any:
     import datetime
 
     return datetime.timedelta(seconds=value["value"])
 
 
-def _decimal(value: dict, references: list[list]) -> object:
+def _decimal(value: dict[str, Any], references: References) -> Any:
     import decimal
 
     return decimal.Decimal(value["value"])
 
 
-def _uuid(value: dict, references: list[list]) -> object:
+def _uuid(value: dict[str, Any], references: References) -> Any:
     import uuid
 
     return uuid.UUID(value["value"])
 
 
-_DECODERS = {
+_DECODERS: dict[str, Callable[[dict[str, Any], References], Any]] = {
     "dict": _dict,
     "set": lambda value, references: {decode(item, references) for item in value["items"]},
     "tuple": lambda value, references: tuple(decode(item, references) for item in value["items"]),
@@ -166,15 +219,15 @@ _DECODERS = {
 }
 
 
-def _write(text: bytes, directory: str) -> str:
-    global _files
-    _files += 1
-    path = os.path.join(directory, f"coflux_{os.getpid()}_{_files}.json")
-    try:
-        file = open(path, "xb")
-    except FileNotFoundError:  # the directory is made for the first one
-        os.makedirs(directory, 0o700, exist_ok=True)
-        file = open(path, "xb")
-    with file:
-        file.write(text)
+def write_file(data: bytes | bytearray, directory: str, suffix: str) -> str:
+    """A new file that the engine takes over when it is sent."""
+    path = new_path(directory, suffix)
+    with open(path, "xb") as file:
+        file.write(data)
     return path
+
+
+def new_path(directory: str, suffix: str) -> str:
+    if not os.path.isdir(directory):  # it is made for the first one
+        os.makedirs(directory, 0o700, exist_ok=True)
+    return os.path.join(directory, f"coflux_{os.getpid()}_{next(_files)}{suffix}")

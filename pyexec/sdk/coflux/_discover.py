@@ -8,6 +8,8 @@ import os
 import pkgutil
 import sys
 
+from typing import Any
+
 from coflux import _errors, _snapshot, _target, _traceback
 
 
@@ -19,9 +21,9 @@ def main(names: list[str]) -> int:
     if os.environ.get("COFLUX_SNAPSHOT"):
         roots = os.environ.get("COFLUX_CODE_ROOTS", "").split(os.pathsep)
         recorder = _snapshot.record(os.environ["COFLUX_SNAPSHOT"], [root for root in roots if root])
-    errors: list[dict] = []
+    errors: list[dict[str, Any]] = []
     modules = load(names, errors)
-    manifest: dict = {"targets": manifest_targets(modules)}
+    manifest: dict[str, Any] = {"targets": manifest_targets(modules)}
     if errors:
         manifest["errors"] = errors
     if recorder is not None:
@@ -38,7 +40,7 @@ def main(names: list[str]) -> int:
     os._exit(0)  # threads that a module has started must not keep this process
 
 
-def load(names: list[str], errors: list[dict]) -> list:
+def load(names: list[str], errors: list[dict[str, Any]]) -> list[Any]:
     """Imports the modules, and those inside them when they are packages, each once."""
     found: dict[str, object] = {}
     for name in names:
@@ -46,7 +48,7 @@ def load(names: list[str], errors: list[dict]) -> list:
     return list(found.values())
 
 
-def _load(name: str, found: dict[str, object], errors: list[dict]) -> None:
+def _load(name: str, found: dict[str, object], errors: list[dict[str, Any]]) -> None:
     if name in found:
         return
     try:
@@ -62,7 +64,7 @@ def _load(name: str, found: dict[str, object], errors: list[dict]) -> None:
             _load(f"{name}.{info.name}", found, errors)
 
 
-def _describe(name: str, exc: BaseException) -> dict:
+def _describe(name: str, exc: BaseException) -> dict[str, Any]:
     described = {
         "module": name,
         "type": _errors.type_name(exc),
@@ -74,35 +76,35 @@ def _describe(name: str, exc: BaseException) -> dict:
     return described
 
 
-def manifest_targets(modules: list) -> list[dict]:
+def manifest_targets(modules: list[Any]) -> list[dict[str, Any]]:
     seen: set[int] = set()
     listed = []
     for module in modules:
         for _, target in sorted(vars(module).items()):
-            if isinstance(target, _target.Target) and id(target) not in seen:
+            if isinstance(target, _target.Target) and not target.stub and not target.copy and id(target) not in seen:
                 seen.add(id(target))
                 listed.append(describe_target(module.__name__, target))
     return listed
 
 
-def describe_target(module: str, target: _target.Target) -> dict:
-    described: dict = {
+def describe_target(module: str, target: _target.Target[..., Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "module": module,
         "name": target.name,
         "type": target.kind,
         "parameters": [_parameter(parameter) for parameter in _signature(target.fn).parameters.values()],
     }
-    if target.delay_ms:
-        described["delay"] = target.delay_ms
-    if target.timeout_ms:
-        described["timeout"] = target.timeout_ms
+    options = target.options.wire()
+    if options.get("memo") is False:  # for calls; a manifest says what is on
+        del options["memo"]
+    described.update(options)
     text = inspect.getdoc(target.fn)
     if text:
         described["instruction"] = text[:5000]
     return described
 
 
-def _signature(fn) -> inspect.Signature:
+def _signature(fn: Any) -> inspect.Signature:
     if sys.version_info >= (3, 14):
         import annotationlib
 
@@ -111,7 +113,7 @@ def _signature(fn) -> inspect.Signature:
     return inspect.signature(fn)
 
 
-def _parameter(parameter: inspect.Parameter) -> dict:
+def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
     default = annotation = None
     if parameter.default is not parameter.empty:
         try:

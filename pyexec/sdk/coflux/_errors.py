@@ -3,14 +3,20 @@
 Exception
  +-- ExecutionError            the callee raised; also derives from the callee's own class when that can be imported
  +-- ExecutionTerminated       the callee ended without a value or an error of its own
-      +-- ExecutionCancelled
-      +-- ExecutionTimeout
-      +-- ExecutionAbandoned
+ |    +-- ExecutionCancelled
+ |    +-- ExecutionTimeout
+ |    +-- ExecutionAbandoned
+ +-- InputDismissed            the person who was asked declined to answer
 """
 
 from __future__ import annotations
 
 import sys
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class ExecutionError(Exception):
@@ -30,19 +36,39 @@ class ExecutionTerminated(Exception):
 
 
 class ExecutionCancelled(ExecutionTerminated):
+    """It, or what it belongs to, was cancelled."""
+
     def __init__(self) -> None:
         super().__init__("execution was cancelled")
 
 
 class ExecutionTimeout(ExecutionTerminated):
+    """It took longer than its target's timeout."""
+
     def __init__(self) -> None:
         super().__init__("execution timed out")
 
 
 class ExecutionAbandoned(ExecutionTerminated):
+    """The machine that ran it was lost."""
+
     def __init__(self) -> None:
         super().__init__("execution was abandoned")
 
+
+class InputDismissed(Exception):
+    """The input that was waited for was dismissed."""
+
+    def __init__(self) -> None:
+        super().__init__("input was dismissed")
+
+
+BY_STATUS: dict[str, Callable[[], Exception]] = {
+    "cancelled": ExecutionCancelled,
+    "timeout": ExecutionTimeout,
+    "abandoned": ExecutionAbandoned,
+    "dismissed": InputDismissed,
+}
 
 _classes: dict[str, type[Exception] | None] = {}
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from coflux import _context, _errors, _output, _snapshot, _target
+from coflux import _context, _errors, _handles, _output, _snapshot, _target
 from coflux._channel import Channel, flush_real_streams
 from coflux._codec import deserialize
 from coflux._version import API_VERSION
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def main() -> int:
@@ -25,17 +30,19 @@ def main() -> int:
     return 0
 
 
-def execute(channel: Channel, params: dict) -> None:
+def execute(channel: Channel, params: dict[str, Any]) -> None:
     directory = params.get("values_dir") or params.get("working_dir") or "/tmp"
     context = _context.Context(channel, params["execution_id"], directory)
     if params.get("working_dir"):
         os.chdir(params["working_dir"])
     _output.install(context)
+    target = None
     try:
         if params.get("snapshot") and not _snapshot.serves(params["snapshot"]):
             _snapshot.install(params["snapshot"])
         target = find(params["module"], params["target"])
         arguments = [deserialize(value) for value in params.get("arguments") or []]
+        arguments = _handles.retype(target.fn, arguments)
         _context.enter(context)
         value = _target.run(target.fn, arguments, {})
         if os.getpid() != channel.pid:
@@ -47,7 +54,7 @@ def execute(channel: Channel, params: dict) -> None:
             raise
         _flush()
         context.over = True
-        channel.notify("execution_error", {"execution_id": context.execution_id, "error": describe(exc)})
+        channel.notify("execution_error", {"execution_id": context.execution_id, "error": describe(exc, target)})
     except BaseException:  # sys.exit, Ctrl-C: the process ends without a result, but not without its words
         _flush()
         raise
@@ -57,26 +64,31 @@ def execute(channel: Channel, params: dict) -> None:
         channel.notify("execution_result", {"execution_id": context.execution_id, "result": result})
 
 
-def find(module_name: str, name: str) -> _target.Target:
+def find(module_name: str, name: str) -> _target.Target[..., Any]:
     __import__(module_name)
-    module = sys.modules[module_name]
-    found = getattr(module, name, None)
-    if isinstance(found, _target.Target) and found.name == name:
-        return found
-    for found in vars(module).values():
-        if isinstance(found, _target.Target) and found.name == name:
-            return found
-    raise ValueError(f"Target not found: {module_name}/{name}")
+    found = _target.find(sys.modules[module_name], name)
+    if found is None:
+        raise ValueError(f"Target not found: {module_name}/{name}")
+    return found
 
 
-def describe(exc: Exception) -> dict:
+def describe(exc: Exception, target: _target.Target[..., Any] | None) -> dict[str, object]:
     from coflux import _traceback
 
+    retryable = None
+    if target is not None and target.options.retries is not None:
+        try:
+            retryable = target.options.retries.accepts(exc)
+        except Exception as other:
+            exc = other
     try:
         message = str(exc)
     except Exception:
         message = "(the exception has no readable message)"
-    return {"type": _errors.type_name(exc), "message": message, "traceback": _traceback.text(exc)}
+    described: dict[str, object] = {"type": _errors.type_name(exc), "message": message, "traceback": _traceback.text(exc)}
+    if retryable is not None:
+        described["retryable"] = retryable
+    return described
 
 
 def _flush() -> None:

@@ -5,6 +5,14 @@ The C parts of the standard library do the work; where they are missing or diffe
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    Functions: TypeAlias = tuple[Callable[[object], bytes], Callable[[bytes], Any]]
+
 
 def _refuse(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not JSON")
@@ -20,15 +28,15 @@ class _Scan:
     parse_float = float
     parse_int = int
     parse_constant = float
-    memo: dict = {}
+    memo: dict[str, str] = {}
 
 
-def _build():
+def _build() -> Functions:
     from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
     plain = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, False)
     ascii_only = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
-    scan = make_scanner(_Scan)
+    scan = make_scanner(_Scan)  # type: ignore[arg-type]
 
     def dumps(value: object) -> bytes:
         # The C encoder is for containers, so the value is put into a list whose brackets are cut off.
@@ -37,7 +45,7 @@ def _build():
         except UnicodeEncodeError:  # a lone surrogate: UTF-8 has no place for it
             return "".join(ascii_only([value], 0))[1:-1].encode()
 
-    def loads(data: bytes) -> object:
+    def loads(data: bytes) -> Any:
         text = data.decode().strip(" \t\r\n")
         try:
             value, end = scan(text, 0)
@@ -53,7 +61,7 @@ def _build():
     return dumps, loads
 
 
-def _fall_back():
+def _fall_back() -> Functions:
     import json
 
     plain = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)

@@ -13,6 +13,11 @@ from _thread import RLock
 
 from coflux._context import Context
 
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import BinaryIO, TextIO
+
 # A line without end is cut here.
 LINE_LIMIT = 65536
 
@@ -32,7 +37,7 @@ def install(context: Context | None) -> None:
 
 
 class Output(io.TextIOBase):
-    def __init__(self, context: Context | None, level: int, real: io.TextIOWrapper) -> None:
+    def __init__(self, context: Context | None, level: int, real: TextIO) -> None:
         self._context = context
         self._level = level
         self._real = real
@@ -44,7 +49,7 @@ class Output(io.TextIOBase):
     newlines = None
 
     @property
-    def buffer(self):
+    def buffer(self) -> BinaryIO:
         return self._real.buffer
 
     def fileno(self) -> int:

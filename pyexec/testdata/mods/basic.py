@@ -2,6 +2,7 @@ import os
 import sys
 import time
 
+import coflux
 from coflux import group, log_info, task, workflow
 
 
@@ -189,8 +190,20 @@ def nan():
 
 
 @task()
-def strange():
-    return object()
+def suspends():
+    import coflux
+
+    coflux.suspend(5)
+
+
+@task(retries=coflux.Retries(when=OSError))
+def picky(text):
+    raise OSError(text) if text == "again" else ValueError(text)
+
+
+@coflux.stub("elsewhere")
+def far():
+    return None
 
 
 @task()
