@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// published is what is installed from the registry: the package that programs for Coflux 0.11 use. It is run, never read.
+const published = "coflux>=0.11,<0.12"
+
+// TestPackages runs one script with each package that bodies may use: ours, embedded, installed from its folder, and
+// installed and spoken to as any other adapter; the published one; and in one mesh half of the nodes with each.
+func TestPackages(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	source, err := filepath.Abs("../../../pyexec/sdk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapter := func(venv string) []string { return []string{"--adapter", venv + "/bin/python3,-m,coflux"} }
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		runScript(t, nil)
+	})
+	t.Run("installed", func(t *testing.T) {
+		t.Parallel()
+		venv := install(t, source)
+		sameFiles(t, filepath.Join(source, "coflux"), venv)
+		m := runScript(t, []string{"--python", venv + "/bin/python3"})
+		if log, _ := os.ReadFile(m.nodes[0].log); !strings.Contains(string(log), "installed, "+venv) {
+			t.Errorf("the node does not say that it uses the package in %s:\n%s", venv, m.nodes[0].tail(30))
+		}
+		runScript(t, adapter(venv))
+	})
+	t.Run("published", func(t *testing.T) {
+		t.Parallel()
+		venv := install(t, published)
+		runScript(t, adapter(venv))
+		runScript(t, nil, adapter(venv))
+	})
+}
+
+// install makes a virtual environment with the package.
+func install(t *testing.T, what string) string {
+	t.Helper()
+	venv := filepath.Join(t.TempDir(), "venv")
+	for _, command := range [][]string{{"python3", "-m", "venv", venv}, pip(venv, "install", what)} {
+		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+		if err == nil {
+			continue
+		}
+		if _, offline := exec.Command(venv+"/bin/python3", pip(venv, "download", "--no-deps", "-d", t.TempDir(), "flit_core")[1:]...).CombinedOutput(); offline != nil {
+			t.Skipf("the registry of Python packages cannot be reached, so %s cannot be installed", what)
+		}
+		t.Fatalf("%v: %v\n%s", command, err, out)
+	}
+	return venv
+}
+
+func pip(venv string, args ...string) []string {
+	return append([]string{venv + "/bin/python3", "-m", "pip", "--disable-pip-version-check", "-q"}, args...)
+}
+
+// sameFiles compares the package in the folder with what was installed.
+func sameFiles(t *testing.T, source, venv string) {
+	t.Helper()
+	installed, _ := filepath.Glob(venv + "/lib/python3*/site-packages/coflux")
+	if len(installed) != 1 {
+		t.Fatalf("the package is installed in %v", installed)
+	}
+	for _, dir := range []string{source, installed[0]} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if entry.Name() == "__pycache__" {
+				continue
+			}
+			a, _ := os.ReadFile(filepath.Join(source, entry.Name()))
+			b, _ := os.ReadFile(filepath.Join(installed[0], entry.Name()))
+			if !bytes.Equal(a, b) {
+				t.Errorf("%s differs in the folder and installed", entry.Name())
+			}
+		}
+	}
+}
+
+// runScript runs the script in a mesh with a node for each list of further flags.
+func runScript(t *testing.T, nodes ...[]string) *mesh {
+	t.Helper()
+	m := newMesh(t)
+	text, err := os.ReadFile("testdata/script.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write("script.py", string(text))
+	for _, flags := range nodes {
+		m.add(append([]string{"--repo", "script"}, flags...)...)
+	}
+	m.ready()
+	runs := 1
+	if len(nodes) > 1 {
+		runs = 3 // so that calls between the packages go both ways
+	}
+	for range runs {
+		m.scriptPasses(m.nodes[0])
+	}
+	return m
+}
+
+func (m *mesh) scriptPasses(n *node) {
+	m.t.Helper()
+	began := time.Now()
+	o := exe(m.t, m.dir, []string{"COFLUX_HOST=" + n.host()}, 5*time.Minute, "coflux", "workflow.run", "script", "script")
+	if o.status != 0 {
+		m.t.Fatalf("%v: %s", n.args, o)
+	}
+	run := strings.TrimSpace(o.stdout)
+	var got, want map[string]any
+	result := document[struct{ Value struct{ Data string } }](n, "runs", "result", run)
+	if err := json.Unmarshal([]byte(result.Value.Data), &got); err != nil {
+		m.t.Errorf("%v: the script returned %q", n.args, result.Value.Data)
+	}
+	expected, err := os.ReadFile("testdata/script.json")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := json.Unmarshal(expected, &want); err != nil {
+		m.t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		m.t.Errorf("%v: %s", n.args, diff)
+	}
+	for _, line := range []string{`STDOUT +printed`, `STDOUT +twice`, `STDERR +to stderr`, `INFO +logged`, `STDERR +raw`} {
+		await(m.t, patience, func() string { // lines may come a moment after the result
+			if o := n.cli("logs", run); !regexp.MustCompile(`(?m)` + line).MatchString(o.stdout) {
+				return "the log lacks " + line + ":\n" + o.String()
+			}
+			return ""
+		})
+	}
+	m.t.Logf("the script took %s with %v", time.Since(began).Round(time.Millisecond), n.args[len(n.args)-2:])
+}
