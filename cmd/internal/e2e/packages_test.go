@@ -18,7 +18,7 @@ import (
 const published = "coflux>=0.11,<0.12"
 
 // TestPackages runs one script with each package that bodies may use: ours, embedded, installed from its folder, and
-// installed and spoken to as any other adapter; the published one; and in one mesh half of the nodes with each.
+// installed and spoken to as any other adapter; the published one; and both in one mesh.
 func TestPackages(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestPackages(t *testing.T) {
 		t.Parallel()
 		venv := install(t, published)
 		runScript(t, adapter(venv))
-		runScript(t, nil, adapter(venv))
+		runScript(t, nil, adapter(venv), adapter(venv)) // two nodes would have one voter
 	})
 }
 

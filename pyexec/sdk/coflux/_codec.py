@@ -22,9 +22,12 @@ INLINE_LIMIT = 65536
 _files = count(1)
 
 
-def serialize(value: object, directory: str) -> dict[str, object]:
-    """The wire value; its fragments, and above the limit its text, are put into new files in the directory."""
-    encoder = Encoder(directory)
+def serialize(value: object, directory: str, canonical: bool = False) -> dict[str, object]:
+    """The wire value; its fragments, and above the limit its text, are put into new files in the directory.
+
+    Dicts keep their order; canonical: they are sorted, so that equal values look alike.
+    """
+    encoder = Encoder(directory, canonical)
     try:
         encoded = encoder.encode(value)
         text = _json.dumps(encoded)
@@ -64,8 +67,9 @@ def plain(value: dict[str, Any] | None) -> Any:
 class Encoder:
     """Encodes one value; references are numbered in the order in which they are met."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, canonical: bool) -> None:
         self.directory = directory
+        self.canonical = canonical
         self.references: References = []
 
     def encode(self, value: Any) -> object:
@@ -82,11 +86,8 @@ class Encoder:
         return self._scalar(value) or self._reference(value)
 
     def _pairs(self, value: dict[Any, Any]) -> list[object]:
-        keys = list(value)
-        if "collections" not in sys.modules or not isinstance(value, sys.modules["collections"].OrderedDict):
-            keys.sort(key=repr)
         items: list[object] = []
-        for key in keys:
+        for key in sorted(value, key=repr) if self.canonical else value:
             items.append(self.encode(key))
             items.append(self.encode(value[key]))
         return items

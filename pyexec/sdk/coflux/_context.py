@@ -124,8 +124,8 @@ class Context:
             params["values"] = {key: self.serialize(value) for key, value in values.items()}
         self.notify("log", params)
 
-    def serialize(self, value: object) -> dict[str, object]:
-        return _codec.serialize(value, self.directory)
+    def serialize(self, value: object, canonical: bool = False) -> dict[str, object]:
+        return _codec.serialize(value, self.directory, canonical)
 
     def notify(self, method: str, params: dict[str, object]) -> None:
         self.channel.notify(method, {"execution_id": self.execution_id, **params})

@@ -61,7 +61,8 @@ class Prompt(Generic[T]):
     def submit(self, **placeholders: object) -> Input[T]:
         """Asks, without waiting for the answer. In one run equal questions are one."""
         context = _context.current()
-        values = {name: context.serialize(value) for name, value in placeholders.items()}
+        # Equal questions are one, so equal values have to look alike.
+        values = {name: context.serialize(value, canonical=True) for name, value in placeholders.items()}
         params: dict[str, object] = {"template": self._template, "key": self._key or self._default_key(values)}
         for name, value in (
             ("placeholders", values),

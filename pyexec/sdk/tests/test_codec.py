@@ -83,6 +83,8 @@ class CodecTest(unittest.TestCase):
                 want = eval(vector["back"], NAMES) if "back" in vector else value
                 self.assertEqual(got, want)
                 self.assertIs(type(got), type(want))
+                if isinstance(want, dict):
+                    self.assertEqual(list(got), list(want))
 
     def test_lone_surrogates(self):
         self.assertEqual(self.both("\ud800")[1], "\ud800")

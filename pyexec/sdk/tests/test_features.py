@@ -61,10 +61,11 @@ class PromptTest(EngineTest):
 
     def test_keys_are_of_the_content(self):
         keys = []
-        for data in (b"a", b"a", b"b", "x" * 70000, "x" * 70000, "y" * 70000):
+        big = {i: "x" for i in range(20000)}
+        for data in (b"a", b"a", b"b", "x" * 70000, "x" * 70000, "y" * 70000, {1: 2, 3: 4}, {3: 4, 1: 2}, big, dict(reversed(big.items()))):
             cf.Prompt("{d}").submit(d=data)
             keys.append(self.sent("submit_input")[-1]["key"])
-        self.assertEqual([keys.index(key) for key in keys], [0, 0, 2, 3, 3, 5])
+        self.assertEqual([keys.index(key) for key in keys], [0, 0, 2, 3, 3, 5, 6, 6, 8, 8])
 
     def test_models(self):
         for model, schema in [
