@@ -102,7 +102,7 @@ func TestAbortWhileStarting(t *testing.T) {
 	}
 }
 
-// The file of a result is gone with its process before its turn came: the result counts.
+// The process is gone before the turn of its result came: its file is released only then.
 func TestResultFileOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
 	a, r := newLoneAgent(t)
@@ -124,11 +124,13 @@ func TestResultFileOutlivesTheProcess(t *testing.T) {
 	}
 	busy, done := make(chan struct{}), make(chan struct{})
 	e.effects.do(func() { <-busy })
-	e.Result(pyexec.Result{Value: &pyexec.Value{Type: "file", Path: path}})
-	e.Terminated()
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+	release := func() {
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
 	}
+	e.Result(pyexec.Result{Value: &pyexec.Value{Type: "file", Path: path}, Release: release})
+	e.Terminated()
 	e.effects.do(func() { close(done) })
 	close(busy)
 	<-done
@@ -143,6 +145,9 @@ func TestResultFileOutlivesTheProcess(t *testing.T) {
 	}
 	if len(a.asks) != 1 {
 		t.Errorf("%d results", len(a.asks))
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file was not released")
 	}
 }
 

@@ -152,11 +152,11 @@ func (a *agent) forgetLocked(e *execution) {
 // Result reports how the body ended, after all that it asked for before.
 func (e *execution) Result(r pyexec.Result) {
 	e.a.Trace.at(e.id, "body_result")
-	// The file of a large value goes with the process, and the process may go before the effects come to this one.
-	file := openValue(r.Value)
 	e.effects.do(func() {
-		defer file.Close() // does nothing without a file
-		result, err := e.a.Values.resultToState(e.ctx, r, file)
+		result, err := e.a.Values.resultToState(e.ctx, r)
+		if r.Release != nil {
+			r.Release()
+		}
 		if err != nil {
 			result = state.Result{Type: state.ResultError, Error: &state.Error{Type: pyexec.TypeInternal, Message: "result: " + err.Error()}}
 		}

@@ -1,12 +1,15 @@
 package node
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/journal"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
 )
@@ -23,7 +26,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
 			Group: req.GroupID, Requires: req.Requires}
 		for i, v := range req.Arguments {
-			arg, err := e.a.Values.toState(e.ctx, &v, nil)
+			arg, err := e.a.Values.toState(e.ctx, &v)
 			if err != nil {
 				reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("argument %d: %v", i, err)})
 				return
@@ -137,8 +140,25 @@ func (e *execution) Group(id int, name string) {
 	})
 }
 
+// logPatience is how long the values of a line may take to be stored.
+const logPatience = 10 * time.Second
+
 // Log keeps a line that the body wrote. It blocks when the journal cannot keep up.
 func (e *execution) Log(level int, template *string, values map[string]pyexec.Value) {
-	e.a.Log.log(logLine{Run: e.run, Execution: e.id, Workspace: e.assign.Workspace, At: time.Now().UnixMilli(),
-		Level: level, Template: template, Values: values})
+	line := logLine{Run: e.run, Execution: e.id, Workspace: e.assign.Workspace, At: time.Now().UnixMilli(),
+		Level: level, Template: template}
+	if len(values) > 0 {
+		ctx, cancel := context.WithTimeout(e.ctx, logPatience)
+		defer cancel()
+		line.Values = map[string]journal.Value{}
+		for name, v := range values {
+			kept, err := e.a.Values.toJournal(ctx, &v)
+			if err != nil { // the line counts more than the value
+				text, _ := json.Marshal("(this value could not be kept: " + err.Error() + ")")
+				kept = journal.Value{Type: "raw", Data: text}
+			}
+			line.Values[name] = kept
+		}
+	}
+	e.a.Log.log(line)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/node/journal"
-	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -20,7 +19,7 @@ type logLine struct {
 	At                        int64 // ms
 	Level                     int
 	Template                  *string
-	Values                    map[string]pyexec.Value
+	Values                    map[string]journal.Value
 }
 
 // logSink keeps log lines; it may block as back-pressure.
@@ -37,17 +36,7 @@ type logs struct {
 
 func (l *logs) log(line logLine) {
 	entry := journal.Entry{RunID: line.Run, ExecutionID: line.Execution, WorkspaceID: line.Workspace,
-		Timestamp: line.At, Level: line.Level, Template: line.Template}
-	for name, v := range line.Values {
-		if entry.Values == nil {
-			entry.Values = map[string]journal.Value{}
-		}
-		value := journal.Value{Type: "raw", Data: orNull(v.Value)}
-		if len(v.References) > 0 {
-			value.References, _ = json.Marshal(v.References) // raw JSON marshals
-		}
-		entry.Values[name] = value
-	}
+		Timestamp: line.At, Level: line.Level, Template: line.Template, Values: line.Values}
 	if err := l.journal.Append(entry); err != nil {
 		l.logger.Warn("log line lost", "execution", line.Execution, "error", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/journal"
 	"github.com/coflux-mesh/coflux/pyexec"
 )
 
@@ -38,25 +39,13 @@ func (v values) text(ctx context.Context, data []byte) (state.Value, error) {
 	return state.Value{BlobKey: key, Size: size}, nil
 }
 
-// openValue opens the file of a value; nil when it has none, or none that can be read.
-func openValue(in *pyexec.Value) *os.File {
-	if in == nil || in.Type != "file" {
-		return nil
-	}
-	f, err := os.Open(in.Path)
-	if err != nil {
-		return nil // storing it tries again and says why
-	}
-	return f
-}
-
-// toState stores a value. opened is its file if it was opened before, otherwise nil.
-func (v values) toState(ctx context.Context, in *pyexec.Value, opened *os.File) (out state.Value, err error) {
+// toState stores a value.
+func (v values) toState(ctx context.Context, in *pyexec.Value) (out state.Value, err error) {
 	switch in.Type {
 	case "inline":
 		out, err = v.text(ctx, orNull(in.Value))
 	case "file":
-		out, err = v.file(ctx, in.Path, opened)
+		out, err = v.file(ctx, in.Path)
 	default:
 		return state.Value{Data: []byte("null")}, nil // leniency of adapter-protocol 3.1
 	}
@@ -64,7 +53,7 @@ func (v values) toState(ctx context.Context, in *pyexec.Value, opened *os.File) 
 		return state.Value{}, err
 	}
 	for i, raw := range in.References {
-		ref, err := reference(raw)
+		ref, err := v.reference(ctx, raw)
 		if err != nil {
 			return state.Value{}, fmt.Errorf("reference %d: %w", i, err)
 		}
@@ -73,14 +62,12 @@ func (v values) toState(ctx context.Context, in *pyexec.Value, opened *os.File) 
 	return out, nil
 }
 
-func (v values) file(ctx context.Context, path string, f *os.File) (state.Value, error) {
-	if f == nil {
-		var err error
-		if f, err = os.Open(path); err != nil {
-			return state.Value{}, fmt.Errorf("open a value's file: %w", err)
-		}
-		defer f.Close()
+func (v values) file(ctx context.Context, path string) (state.Value, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return state.Value{}, fmt.Errorf("open a value's file: %w", err)
 	}
+	defer f.Close()
 	head := make([]byte, inlineValue+1)
 	n, err := io.ReadFull(f, head)
 	if err == io.ErrUnexpectedEOF || err == io.EOF {
@@ -103,12 +90,41 @@ func orNull(data []byte) []byte {
 	return data
 }
 
+// maxMetadata bounds what a fragment says about itself, in bytes.
+const maxMetadata = 4 << 10
+
+// fragment stores the bytes of a fragment as a blob.
+func (v values) fragment(ctx context.Context, in pyexec.Fragment) (state.Reference, error) {
+	if len(in.Metadata) > maxMetadata || len(in.Format) > maxMetadata {
+		return state.Reference{}, fmt.Errorf("the description of a fragment is longer than %d bytes", maxMetadata)
+	}
+	if string(in.Metadata) == "null" {
+		in.Metadata = nil
+	}
+	f, err := os.Open(in.Path)
+	if err != nil {
+		return state.Reference{}, fmt.Errorf("open a fragment's file: %w", err)
+	}
+	defer f.Close()
+	key, size, err := v.blobs.Put(ctx, f)
+	if err != nil {
+		return state.Reference{}, fmt.Errorf("store a fragment: %w", err)
+	}
+	return state.Reference{Kind: "fragment", Format: in.Format, BlobKey: key, Size: size, Metadata: in.Metadata}, nil
+}
+
 // reference reads one entry of adapter-protocol 3.2.
-func reference(raw json.RawMessage) (state.Reference, error) {
+func (v values) reference(ctx context.Context, raw json.RawMessage) (state.Reference, error) {
+	if f, ok := pyexec.ParseFragment(raw); ok {
+		return v.fragment(ctx, f)
+	}
 	var parts []json.RawMessage
 	var kind, id, module, target string
 	if json.Unmarshal(raw, &parts) != nil || len(parts) < 2 || json.Unmarshal(parts[0], &kind) != nil {
 		return state.Reference{}, fmt.Errorf("%s is not a reference", raw)
+	}
+	if kind == "fragment" {
+		return state.Reference{}, fmt.Errorf("%s is not a fragment: format, path, size and metadata are expected", raw)
 	}
 	if kind != "execution" {
 		return state.Reference{}, fmt.Errorf("references of kind %q are not supported yet", kind)
@@ -133,7 +149,7 @@ func (v values) toPython(ctx context.Context, in *state.Value) (pyexec.Value, er
 		out = pyexec.Value{Type: "file", Format: "json", Path: path}
 	}
 	for _, r := range in.References {
-		raw, err := json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
+		raw, err := v.referenceToPython(ctx, r)
 		if err != nil {
 			return pyexec.Value{}, err
 		}
@@ -142,7 +158,45 @@ func (v values) toPython(ctx context.Context, in *state.Value) (pyexec.Value, er
 	return out, nil
 }
 
-func (v values) resultToState(ctx context.Context, r pyexec.Result, file *os.File) (state.Result, error) {
+func (v values) referenceToPython(ctx context.Context, r state.Reference) (json.RawMessage, error) {
+	if r.Kind != "fragment" {
+		return json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
+	}
+	path, err := v.blobs.Path(ctx, r.BlobKey)
+	if err != nil {
+		return nil, fmt.Errorf("failed to download blob: %w", err)
+	}
+	return pyexec.Fragment{Format: r.Format, Path: path, Size: r.Size, Metadata: r.Metadata}.Reference()
+}
+
+// toJournal keeps a value of a log line. References stay arrays, a fragment's with the key of its blob in place of its file.
+func (v values) toJournal(ctx context.Context, in *pyexec.Value) (journal.Value, error) {
+	kept, err := v.toState(ctx, in)
+	if err != nil {
+		return journal.Value{}, err
+	}
+	out := journal.Value{Type: "raw", Data: kept.Data}
+	if kept.BlobKey != "" {
+		out = journal.Value{Type: "blob", Key: kept.BlobKey, Size: kept.Size}
+	}
+	var references []json.RawMessage
+	for _, r := range kept.References {
+		raw, err := json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
+		if r.Kind == "fragment" {
+			raw, err = pyexec.Fragment{Format: r.Format, Path: r.BlobKey, Size: r.Size, Metadata: r.Metadata}.Reference()
+		}
+		if err != nil {
+			return journal.Value{}, err
+		}
+		references = append(references, raw)
+	}
+	if len(references) > 0 {
+		out.References, err = json.Marshal(references)
+	}
+	return out, err
+}
+
+func (v values) resultToState(ctx context.Context, r pyexec.Result) (state.Result, error) {
 	switch {
 	case r.Timeout:
 		return state.Result{Type: state.ResultTimeout}, nil
@@ -155,7 +209,7 @@ func (v values) resultToState(ctx context.Context, r pyexec.Result, file *os.Fil
 	case r.Value == nil:
 		return state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte("null")}}, nil
 	}
-	value, err := v.toState(ctx, r.Value, file)
+	value, err := v.toState(ctx, r.Value)
 	return state.Result{Type: state.ResultValue, Value: &value}, err
 }
 

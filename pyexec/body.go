@@ -53,6 +53,8 @@ func (b *body) deliver(r Result) {
 		b.stopTimer()
 		b.trace("result")
 		b.host.Result(r)
+	} else if r.Release != nil {
+		r.Release()
 	}
 	b.mu.Unlock()
 	b.exec.windUp()

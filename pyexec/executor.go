@@ -38,6 +38,8 @@ type executor struct {
 	ready bool
 	body  *body
 	dead  bool
+	held  bool // the values directory is still read from
+	gone  bool // and so is everything else
 	tail  []byte
 	limit *time.Timer
 }
@@ -333,7 +335,13 @@ func (e *executor) onExit(s exitStatus) {
 	if b != nil {
 		b.end(b.outcome(s))
 	}
-	removeTree(e.valuesDir)
+	e.mu.Lock()
+	e.gone = true
+	held := e.held
+	e.mu.Unlock()
+	if !held {
+		removeTree(e.valuesDir)
+	}
 	e.giveBack(s)
 	close(e.exited)
 	e.pool.wg.Done()
@@ -348,9 +356,33 @@ func (e *executor) giveBack(s exitStatus) {
 	e.pool.dirs.give(e.work)
 }
 
-// dropFile removes a value's file that nobody will read again; only files of the executor's own directory.
-func (e *executor) dropFile(v Value) {
-	if v.Type == "file" && filepath.Dir(v.Path) == e.valuesDir {
-		os.Remove(v.Path)
+// holdValues keeps the values directory until the function it returns is called.
+func (e *executor) holdValues() (release func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held = true
+	return sync.OnceFunc(func() {
+		e.mu.Lock()
+		e.held = false
+		gone := e.gone
+		e.mu.Unlock()
+		if gone {
+			removeTree(e.valuesDir)
+		}
+	})
+}
+
+// dropFiles removes the files of a value that nobody will read again; only those in the executor's own directory.
+func (e *executor) dropFiles(v Value) {
+	paths := []string{v.Path}
+	for _, raw := range v.References {
+		if f, ok := ParseFragment(raw); ok {
+			paths = append(paths, f.Path)
+		}
+	}
+	for _, path := range paths {
+		if filepath.Dir(path) == e.valuesDir {
+			os.Remove(path)
+		}
 	}
 }

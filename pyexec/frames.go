@@ -75,7 +75,7 @@ func onResult(b *body, _ int64, params json.RawMessage) error {
 		b.deliver(Result{Error: internal(fmt.Sprintf("the result could not be read: %v", err))})
 		return nil
 	}
-	b.deliver(Result{Value: p.Result})
+	b.deliver(Result{Value: p.Result, Release: b.exec.holdValues()})
 	return nil
 }
 
@@ -110,7 +110,7 @@ func onLog(b *body, _ int64, params json.RawMessage) error {
 	}
 	b.call(func(h Host) { h.Log(p.Level, p.Template, p.Values) })
 	for _, v := range p.Values {
-		b.exec.dropFile(v)
+		b.exec.dropFiles(v)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func onSubmit(b *body, id int64, params json.RawMessage) error {
 		h.Submit(req, func(r SubmitReply, err error) {
 			slot.answer(r, err)
 			for _, v := range req.Arguments {
-				b.exec.dropFile(v)
+				b.exec.dropFiles(v)
 			}
 		})
 	})

@@ -259,6 +259,9 @@ func (h *testHost) Log(level int, template *string, vs map[string]Value) {
 }
 
 func (h *testHost) Result(r Result) {
+	if r.Release != nil {
+		defer r.Release()
+	}
 	if h.res != nil {
 		h.e.t.Errorf("%s: second result", h.id)
 	}

@@ -50,7 +50,7 @@ type Job struct {
 // Value is the wire shape of adapter-protocol 3.1. Value holds the JSON text untouched, so numbers keep theirs.
 //
 // From a body: a Path is readable until the Host method returns, or where there is a reply function until that is
-// called, or for Result until Terminated returns. To a body: the file must stay until Terminated and is never changed.
+// called, or for Result until its Release is. The files of fragments are like a Path. To a body: the file must stay until Terminated and is never changed.
 type Value struct {
 	Type       string            `json:"type"`             // inline | file; anything else from a foreign adapter means null
 	Format     string            `json:"format,omitempty"` // json
@@ -156,6 +156,9 @@ type Result struct {
 	Value   *Value
 	Error   *Error
 	Timeout bool
+	// Release says that the files of Value, and those of its fragments, were read. Until it is called they stay, even when
+	// the process is gone. Nil when there is nothing to release.
+	Release func()
 }
 
 // Error is a body's failure. Retryable nil = no retry filter was configured.

@@ -19,7 +19,8 @@ var update = flag.Bool("update", false, "write golden files anew")
 func goldenRows() []Row {
 	group, retry, limit := 3, true, 4
 	value := Value{Data: []byte(`"x"`), BlobKey: "ab", Size: 5,
-		References: []Reference{{Kind: "execution", ID: "R1:2:1", Module: "m", Target: "t"}}}
+		References: []Reference{{Kind: "execution", ID: "R1:2:1", Module: "m", Target: "t"},
+			{Kind: "fragment", Format: "json", BlobKey: "cd", Size: 7, Metadata: []byte(`{"model":"m.M"}`)}}}
 	return []Row{
 		&Setting{Name: "voters", Value: 5},
 		&Workspace{ID: "W1", Project: "p", Name: "w", State: "active", CreatedAt: 1_700_000_000_000},

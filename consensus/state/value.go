@@ -15,11 +15,19 @@ type Value struct {
 
 // Reference is one entry of Value.References.
 type Reference struct {
-	// Kind is "execution"; assets, inputs and fragments come with the data plane.
-	Kind   string `codec:"k"`
+	// Kind is "execution" or "fragment"; assets and inputs come with them.
+	Kind string `codec:"k"`
+
+	// Of an execution.
 	ID     string `codec:"i"`
 	Module string `codec:"m,omitempty"`
 	Target string `codec:"t,omitempty"`
+
+	// Of a fragment: bytes beside the JSON, in a blob.
+	Format   string `codec:"f,omitempty"`
+	BlobKey  string `codec:"b,omitempty"`
+	Size     int64  `codec:"s,omitempty"`
+	Metadata []byte `codec:"x,omitempty"` // a JSON object, kept as it was written
 }
 
 // ResultType says how an execution ended. The numbers are for ever: appended, never reused.

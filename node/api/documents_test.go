@@ -94,7 +94,8 @@ func example(t testing.TB) (*memory, *Server, string, string) {
 	m.must(&scheduler.Cancel{Workspace: w, Execution: lost})
 	m.finish("sess1", ask, state.Result{Type: state.ResultTimeout})
 	m.finish("sess1", a.ExecutionID, state.Result{Type: state.ResultValue, Value: &state.Value{
-		Data: []byte(`[{"type":"ref","index":0}]`), References: []state.Reference{{Kind: "execution", ID: pay}}}})
+		Data: []byte(`[{"type":"ref","index":0}]`), References: []state.Reference{{Kind: "execution", ID: pay},
+			{Kind: "fragment", Format: "json", BlobKey: "cd", Size: 7, Metadata: []byte(`{"model":"m.M"}`)}, {Kind: "fragment", Format: "bytes", BlobKey: "ef"}}}})
 	m.submit(w, "shop.flows", "checkout")
 	m.submit(w, "other", "flow")
 	m.flows = map[string]map[string]Workflow{"shop.flows": {"checkout": {
@@ -118,7 +119,7 @@ func TestDocuments(t *testing.T) {
 	hello, count := "hello {n}", json.RawMessage(`{"type":"ref","index":0}`)
 	m.entries = []journal.Entry{
 		{RunID: run, ExecutionID: run + ":1:1", WorkspaceID: w, Timestamp: testStart, Level: 2, Template: &hello, Values: map[string]journal.Value{
-			"n": {Type: "raw", Data: count, References: json.RawMessage(`[["execution","` + run + `:2:1","shop.flows","pay"],["input","x"]]`)},
+			"n": {Type: "raw", Data: count, References: json.RawMessage(`[["execution","` + run + `:2:1","shop.flows","pay"],["input","x"],["fragment","bytes","cd",7,{}]]`)},
 			"b": {Type: "blob", Key: "ab", Size: 3}, "bad": {Type: "raw", Data: json.RawMessage(`{`)}}},
 		{RunID: run, ExecutionID: run + ":1:1", WorkspaceID: w, Timestamp: testStart + 1, Level: 1},
 	}

@@ -125,6 +125,13 @@ func newLogValue(v journal.Value) valueDoc {
 // newLogReference turns the array in which executors write a reference (adapter-protocol 3.2) into an object; anything
 // else stays as it is.
 func newLogReference(raw json.RawMessage) any {
+	var kind, format, key string
+	var size int64
+	var metadata json.RawMessage
+	fields := []any{&kind, &format, &key, &size, &metadata}
+	if json.Unmarshal(raw, &fields) == nil && kind == "fragment" {
+		return fragmentReference{kind, format, key, size, rawJSON(metadata)}
+	}
 	var parts []string
 	if json.Unmarshal(raw, &parts) != nil || len(parts) < 2 || parts[0] != "execution" {
 		return raw

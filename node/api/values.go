@@ -33,6 +33,26 @@ type executionReference struct {
 	execRef
 }
 
+// fragmentReference is bytes beside the JSON of a value, in a blob.
+type fragmentReference struct {
+	Type     string          `json:"type"`
+	Format   string          `json:"format"`
+	BlobKey  string          `json:"blobKey"`
+	Size     int64           `json:"size"`
+	Metadata json.RawMessage `json:"metadata"`
+}
+
+func newReference(v *state.View, ref state.Reference) any {
+	if ref.Kind == "fragment" {
+		metadata := json.RawMessage("{}")
+		if len(ref.Metadata) > 0 {
+			metadata = rawJSON(ref.Metadata)
+		}
+		return fragmentReference{ref.Kind, ref.Format, ref.BlobKey, ref.Size, metadata}
+	}
+	return executionReference{ref.Kind, newExecRef(v, ref.ID, ref.Module, ref.Target)}
+}
+
 // errorDoc is what a target raised.
 type errorDoc struct {
 	Type    string     `json:"type"`
@@ -81,7 +101,7 @@ func newValueDoc(v *state.View, in *state.Value) *valueDoc {
 		out = &valueDoc{Type: "blob", Key: in.BlobKey, Size: in.Size, References: []any{}}
 	}
 	for _, ref := range in.References {
-		out.References = append(out.References, executionReference{ref.Kind, newExecRef(v, ref.ID, ref.Module, ref.Target)})
+		out.References = append(out.References, newReference(v, ref))
 	}
 	return out
 }

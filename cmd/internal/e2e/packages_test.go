@@ -141,7 +141,7 @@ func (m *mesh) scriptPasses(n *node) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		m.t.Errorf("%v: %s", n.args, diff)
 	}
-	for _, line := range []string{`STDOUT +printed`, `STDOUT +twice`, `STDERR +to stderr`, `INFO +logged`, `STDERR +raw`} {
+	for _, line := range []string{`STDOUT +printed`, `STDOUT +twice`, `STDERR +to stderr`, `INFO +logged \[1, "two"\]`, `WARN +beside <fragment bytes \(5 bytes\)> "largelarge`, `STDERR +raw`} {
 		await(m.t, patience, func() string { // lines may come a moment after the result
 			if o := n.cli("logs", run); !regexp.MustCompile(`(?m)` + line).MatchString(o.stdout) {
 				return "the log lacks " + line + ":\n" + o.String()

@@ -66,6 +66,19 @@ def start(x):
     return double.submit(x)
 
 
+class Thing:
+    """Neither package knows it: it is pickled."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, other):
+        return isinstance(other, Thing) and self.x == other.x
+
+    def __repr__(self):
+        return f"Thing({self.x!r})"
+
+
 @cf.stub("script", name="double")
 def twice(x):
     raise AssertionError("the body of a stub is not run")
@@ -76,6 +89,7 @@ VALUES = [
     {"a": {"type": "dict", "items": []}, "b": [None]}, {1: 2, (3, "x"): {4, 5}}, (), (1, (2,)), set(),
     datetime.datetime(2024, 5, 1, 10, tzinfo=datetime.timezone.utc), datetime.date(2024, 5, 1), datetime.time(10, 0, 1),
     datetime.timedelta(days=1, seconds=0.5), decimal.Decimal("1.10"), uuid.UUID(int=7), "x" * 100_000, list(range(20_000)),
+    b"", b"ab\x00", b"x" * 100_000, [b"a", {"b": b"a"}], Thing([1]), 1 + 2j, range(3),
 ]
 
 
@@ -118,6 +132,7 @@ def spoken():
     print("printed", "twice", sep="\n")
     print("to stderr", file=sys.stderr)
     cf.log_info("logged {x}", x=[1, "two"])
+    cf.log_warning("beside {x} {y}", x=b"bytes", y="large" * 20_000)
     os.write(2, b"raw\n")
 
 
