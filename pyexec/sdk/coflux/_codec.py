@@ -33,10 +33,6 @@ def serialize(value: object, directory: str, canonical: bool = False) -> dict[st
         text = _json.dumps(encoded)
     except RecursionError:
         raise ValueError("the value contains itself or is nested too deeply to be passed") from None
-    except ValueError as exc:
-        if "JSON compliant" in str(exc):
-            raise ValueError("NaN and Infinity cannot be passed: JSON has no such numbers") from None
-        raise
     if len(text) > INLINE_LIMIT:
         path = write_file(text, directory, ".json")
         return {"type": "file", "format": "json", "path": path, "references": encoder.references}
@@ -71,10 +67,13 @@ class Encoder:
         self.directory = directory
         self.canonical = canonical
         self.references: References = []
+        self._not_finite: dict[str, dict[str, object]] = {}
 
     def encode(self, value: Any) -> object:
-        if value is None or isinstance(value, (bool, int, float, str)):
+        if value is None or isinstance(value, (bool, int, str)):
             return value
+        if isinstance(value, float):
+            return value if value - value == 0 else self._no_number(float(value))
         if isinstance(value, list):
             return [self.encode(item) for item in value]
         if isinstance(value, dict):
@@ -105,6 +104,15 @@ class Encoder:
             if kind in sys.modules and isinstance(value, getattr(sys.modules[kind], name)):
                 return {"type": kind, "value": str(value)}
         return None
+
+    def _no_number(self, value: float) -> dict[str, object]:
+        """NaN and the infinities, which JSON does not have; of each one fragment is enough."""
+        name = repr(value)
+        if name not in self._not_finite:
+            from coflux import _fragments
+
+            self._not_finite[name] = self._refer(self._fragment(*_fragments.pickled(value, self.directory)))
+        return self._not_finite[name]
 
     def _reference(self, value: Any) -> object:
         from coflux._handles import Execution, Input

@@ -121,8 +121,14 @@ class Context:
         if template is not None:
             params["template"] = template
         if values:
-            params["values"] = {key: self.serialize(value) for key, value in values.items()}
+            params["values"] = {key: self._shown(value) for key, value in values.items()}
         self.notify("log", params)
+
+    def _shown(self, value: object) -> dict[str, object]:
+        try:
+            return self.serialize(value)
+        except Exception:  # a log line must not end what it tells about
+            return self.serialize(repr(value))
 
     def serialize(self, value: object, canonical: bool = False) -> dict[str, object]:
         return _codec.serialize(value, self.directory, canonical)

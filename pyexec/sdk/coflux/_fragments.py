@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from typing import Any
@@ -24,6 +25,14 @@ def encode(value: Any, directory: str) -> tuple[str, str, dict[str, str]] | None
         data = pickle.dumps(value)
     except Exception:
         return None
+    return _pickle(data, value, directory)
+
+
+def pickled(value: Any, directory: str) -> tuple[str, str, dict[str, str]]:
+    return _pickle(pickle.dumps(value), value, directory)
+
+
+def _pickle(data: bytes, value: Any, directory: str) -> tuple[str, str, dict[str, str]]:
     return "pickle", _codec.write_file(data, directory, ".pickle"), {"type": type(value).__name__}
 
 
@@ -44,6 +53,8 @@ def _parquet(frame: Any, directory: str) -> str | None:
         frame.to_parquet(path)
         pandas.testing.assert_frame_equal(pandas.read_parquet(path), frame, check_freq=False)
     except Exception:
+        if os.path.exists(path):
+            os.remove(path)
         return None
     return path
 

@@ -64,8 +64,14 @@ class Metric:
         return self._key
 
     def record(self, value: float, *, at: float | None = None) -> None:
-        """Records one point. at: its place on the x axis, by default the seconds since the start."""
+        """Records one point. at: its place on the x axis, by default the seconds since the start.
+
+        NaN and the infinities cannot be drawn and are left out.
+        """
         context = _context.current()
+        value, at = _plain(value), None if at is None else _plain(at)
+        if value - value != 0 or at is not None and at - at != 0:
+            return
         if context.metrics is None:
             context.metrics = _Defined()
         if context.metrics.add(self._key, self._group, self._scale):
@@ -107,6 +113,11 @@ class _Defined:
         if group is not None:
             self._groups[group.name] = group
         return self._metrics.setdefault(key, value := (group, scale)) is value
+
+
+def _plain(value: float) -> float:
+    """numpy's numbers and the like as JSON knows them."""
+    return value if isinstance(value, (int, float)) else float(value)
 
 
 def _agree(known: dict[str, object], name: str, value: object, what: str) -> None:

@@ -88,6 +88,31 @@ class SubmitTest(EngineTest):
         self.assertEqual([log["template"] for log in self.sent("log")], ["outer", "from within"])
 
 
+    def test_log_values_that_cannot_be_passed(self):
+        loop: list = []
+        loop.append(loop)
+        cf.log_info("{a} {b}", a=loop, b=float("inf"))
+        [said] = self.sent("log")
+        self.assertEqual(said["values"]["a"]["value"], "[[...]]")
+
+    def test_lines_of_threads_stay_whole(self):
+        def talk(n):
+            for i in range(50):
+                cf.log_info("x" * (n * 20_000) + f"{n} {i}")
+                add.submit(n)
+
+        threads = [threading.Thread(target=talk, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        self.context.settle()
+        said = [log["template"].lstrip("x") for log in self.sent("log")]
+        for n in range(8):
+            self.assertEqual([text for text in said if text.startswith(f"{n} ")], [f"{n} {i}" for i in range(50)])
+        self.assertEqual(self.children, 400)
+
+
 class HandleTest(EngineTest):
     def select_gives(self, *outcomes):
         left = list(outcomes)

@@ -1,6 +1,7 @@
 """Prompts, assets, metrics: what is said on the wire, and what becomes of the replies."""
 
 import datetime
+import decimal
 import hashlib
 import json
 import os
@@ -106,6 +107,13 @@ class MetricTest(EngineTest):
         self.assertEqual(self.sent("metric"), [
             {"key": "k", "value": 1}, {"key": "k", "value": 2.5, "at": 7}, {"key": "k", "value": 3}, {"key": "bare", "value": 0},
         ])
+
+    def test_what_cannot_be_drawn(self):
+        for value, at in [(float("nan"), None), (float("inf"), None), (1, float("nan"))]:
+            cf.Metric("k").record(value, at=at)
+        self.assertEqual(self.sent("metric"), [])
+        cf.Metric("k").record(decimal.Decimal("1.5"))
+        self.assertEqual(self.sent("metric"), [{"key": "k", "value": 1.5}])
 
     def test_contradictions(self):
         cf.Metric("k", group="g", scale="s").record(1)
