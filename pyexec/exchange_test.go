@@ -102,6 +102,9 @@ func (h *scriptHost) Log(level int, template *string, vs map[string]Value) {
 }
 
 func (h *scriptHost) Result(r Result) {
+	if r.Release != nil {
+		defer r.Release()
+	}
 	if r.Error == nil {
 		h.note("result %s", r.Value.Value)
 		return

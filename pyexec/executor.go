@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -38,8 +37,8 @@ type executor struct {
 	ready bool
 	body  *body
 	dead  bool
-	held  bool // the values directory is still read from
-	gone  bool // and so is everything else
+	held  bool   // files of the result are still read
+	clean func() // removes what the process left, once it is gone and nothing is held
 	tail  []byte
 	limit *time.Timer
 }
@@ -336,13 +335,15 @@ func (e *executor) onExit(s exitStatus) {
 		b.end(b.outcome(s))
 	}
 	e.mu.Lock()
-	e.gone = true
+	e.clean = func() {
+		removeTree(e.valuesDir)
+		e.giveBack(s)
+	}
 	held := e.held
 	e.mu.Unlock()
 	if !held {
-		removeTree(e.valuesDir)
+		e.clean()
 	}
-	e.giveBack(s)
 	close(e.exited)
 	e.pool.wg.Done()
 }
@@ -354,35 +355,4 @@ func (e *executor) giveBack(s exitStatus) {
 		return
 	}
 	e.pool.dirs.give(e.work)
-}
-
-// holdValues keeps the values directory until the function it returns is called.
-func (e *executor) holdValues() (release func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.held = true
-	return sync.OnceFunc(func() {
-		e.mu.Lock()
-		e.held = false
-		gone := e.gone
-		e.mu.Unlock()
-		if gone {
-			removeTree(e.valuesDir)
-		}
-	})
-}
-
-// dropFiles removes the files of a value that nobody will read again; only those in the executor's own directory.
-func (e *executor) dropFiles(v Value) {
-	paths := []string{v.Path}
-	for _, raw := range v.References {
-		if f, ok := ParseFragment(raw); ok {
-			paths = append(paths, f.Path)
-		}
-	}
-	for _, path := range paths {
-		if filepath.Dir(path) == e.valuesDir {
-			os.Remove(path)
-		}
-	}
 }

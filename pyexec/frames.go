@@ -75,7 +75,7 @@ func onResult(b *body, _ int64, params json.RawMessage) error {
 		b.deliver(Result{Error: internal(fmt.Sprintf("the result could not be read: %v", err))})
 		return nil
 	}
-	b.deliver(Result{Value: p.Result, Release: b.exec.holdValues()})
+	b.deliver(Result{Value: p.Result, Release: b.exec.hold(p.Result)})
 	return nil
 }
 

@@ -230,13 +230,13 @@ _DECODERS: dict[str, Callable[[dict[str, Any], References], Any]] = {
 
 def write_file(data: bytes | bytearray, directory: str, suffix: str) -> str:
     """A new file that the engine takes over when it is sent."""
-    path = new_path(directory, suffix)
-    with open(path, "xb") as file:
+    if not os.path.isdir(directory):  # it is made for the first one
+        os.makedirs(directory, 0o700, exist_ok=True)
+    path = os.path.join(directory, f"coflux_{os.getpid()}_{next(_files)}_{os.urandom(4).hex()}{suffix}")
+    with open(path, "xb", opener=_private) as file:
         file.write(data)
     return path
 
 
-def new_path(directory: str, suffix: str) -> str:
-    if not os.path.isdir(directory):  # it is made for the first one
-        os.makedirs(directory, 0o700, exist_ok=True)
-    return os.path.join(directory, f"coflux_{os.getpid()}_{next(_files)}{suffix}")
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

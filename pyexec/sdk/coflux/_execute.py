@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def execute(channel: Channel, params: dict[str, Any]) -> None:
-    directory = params.get("values_dir") or params.get("working_dir") or "/tmp"
+    directory = params.get("values_dir") or os.environ.get("TMPDIR") or "/tmp"
     context = _context.Context(channel, params["execution_id"], directory)
     if params.get("working_dir"):
         os.chdir(params["working_dir"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 import sys
 from typing import Any
@@ -18,9 +18,9 @@ def encode(value: Any, directory: str) -> tuple[str, str, dict[str, str]] | None
         return "json", _codec.write_file(text, directory, ".json"), {"model": _model_name(type(value))}
     frame = getattr(sys.modules.get("pandas"), "DataFrame", None)
     if frame is not None and type(value) is frame:
-        path = _parquet(value, directory)
-        if path is not None:
-            return "parquet", path, {"type": "DataFrame"}
+        table = _parquet(value)
+        if table is not None:
+            return "parquet", _codec.write_file(table, directory, ".parquet"), {"type": "DataFrame"}
     try:
         data = pickle.dumps(value)
     except Exception:
@@ -45,18 +45,15 @@ def _model_name(model: type) -> str:
     return f"{model.__module__}.{model.__qualname__}"
 
 
-def _parquet(frame: Any, directory: str) -> str | None:
-    """The file of a table; None where it has to be pickled: no Parquet library, or a table that comes back otherwise."""
+def _parquet(frame: Any) -> bytes | None:
+    """The table as Parquet; None where it has to be pickled: no Parquet library, or a table that comes back otherwise."""
     pandas = sys.modules["pandas"]
-    path = _codec.new_path(directory, ".parquet")
     try:
-        frame.to_parquet(path)
-        pandas.testing.assert_frame_equal(pandas.read_parquet(path), frame, check_freq=False)
+        data: bytes = frame.to_parquet(None)
+        pandas.testing.assert_frame_equal(pandas.read_parquet(io.BytesIO(data)), frame, check_freq=False)
     except Exception:
-        if os.path.exists(path):
-            os.remove(path)
         return None
-    return path
+    return data
 
 
 def decode(format: str, path: str | None, metadata: dict[str, Any]) -> Any:
