@@ -11,7 +11,7 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["fork"]:
         from coflux import _fork
 
-        return _fork.main(*argv[1:2], argv[2:])
+        return _fork.main("".join(argv[1:2]), argv[2:])
     if argv[:1] == ["discover"] and len(argv) > 1:
         from coflux import _discover
 

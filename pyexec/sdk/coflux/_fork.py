@@ -16,6 +16,11 @@ import sys
 from coflux import _ahead
 from coflux._channel import flush_real_streams
 
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from _socket import socket
+
 _CONTROL = 5
 _OWN = 5  # an executor keeps the descriptors below it
 _PR_SET_PDEATHSIG = 1
@@ -37,13 +42,13 @@ def main(snapshot: str = "", names: list[str] | None = None) -> int:
     os._exit(0)
 
 
-def _control():
+def _control() -> socket:
     import _socket
 
     return _socket.socket(fileno=_CONTROL)
 
 
-def _send(control, message: dict) -> None:
+def _send(control: socket, message: dict[str, object]) -> None:
     from coflux import _json
 
     control.send(_json.dumps(message))
@@ -157,7 +162,7 @@ class _Template:
             os._exit(1)
 
 
-def _descriptors(ancillary: list) -> list[int]:
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     fds: list[int] = []
     for _, _, data in ancillary:
         fds += [int.from_bytes(data[i : i + 4], sys.byteorder) for i in range(0, len(data) - 3, 4)]

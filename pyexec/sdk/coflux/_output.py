@@ -31,9 +31,9 @@ def install(context: Context | None) -> None:
         for output in _outputs:
             output._context = context
         return
-    sys.stdout = Output(context, 1, sys.__stdout__)
-    sys.stderr = Output(context, 3, sys.__stderr__)
-    _outputs[:] = [sys.stdout, sys.stderr]
+    out, err = Output(context, 1, sys.__stdout__), Output(context, 3, sys.__stderr__)  # type: ignore[arg-type]
+    sys.stdout, sys.stderr = out, err
+    _outputs[:] = [out, err]
 
 
 class Output(io.TextIOBase):
@@ -89,9 +89,10 @@ class Output(io.TextIOBase):
         self.flush()
 
     def _emit(self, line: str) -> None:
-        line = line.rstrip("\r")
+        line, context = line.rstrip("\r"), self._context
+        assert context is not None  # the callers have looked
         for start in range(0, len(line), LINE_LIMIT):
-            self._context.log(self._level, line[start : start + LINE_LIMIT], {})
+            context.log(self._level, line[start : start + LINE_LIMIT], {})
 
     def _write_raw(self, text: str) -> int:
         # Exit handlers, and children forked by user code: these lines go the way of any sub-process's.

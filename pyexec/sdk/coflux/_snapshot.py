@@ -20,6 +20,13 @@ from _frozen_importlib_external import PathFinder, SourceFileLoader
 
 from coflux import _json
 
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType
+    from typing import Any
+
 _VERSION = f"{sys.implementation.cache_tag} {sys.hexversion:x}"
 
 _installed: "Finder | None" = None
@@ -31,22 +38,25 @@ class Recorder:
     def __init__(self, directory: str, roots: list[str]) -> None:
         self.directory = directory
         self.roots = tuple(os.path.join(root, "") for root in roots)
-        self.modules: dict[str, list] = {}
+        self.modules: dict[str, list[Any]] = {}
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target)
-        if spec is None or type(spec.loader) is not SourceFileLoader:
+        if spec is None or spec.origin is None or type(spec.loader) is not SourceFileLoader:
             return spec
         if self.covers(spec.origin):
-            spec.loader = _RecordingLoader(name, spec.origin)
-            spec.loader.recorder = self
+            loader = _RecordingLoader(name, spec.origin)
+            loader.recorder = self
+            spec.loader = loader
         return spec
 
     def covers(self, file: str) -> bool:
         inside = file.startswith(self.roots)
         return inside and os.sep + "site-packages" + os.sep not in file and os.sep + "dist-packages" + os.sep not in file
 
-    def record(self, name: str, file: str, package: bool, source: bytes, code) -> None:
+    def record(self, name: str, file: str, package: bool, source: bytes, code: CodeType) -> None:
         number = len(self.modules)
         for suffix, data in ((".code", marshal.dumps(code)), (".py", source)):
             with open(os.path.join(self.directory, f"{number}{suffix}"), "wb") as out:
@@ -82,7 +92,7 @@ class Recorder:
 class _RecordingLoader(SourceFileLoader):
     recorder: Recorder
 
-    def get_code(self, fullname):
+    def get_code(self, fullname: str) -> CodeType:
         source = self.get_data(self.path)
         code = self.source_to_code(source, self.path)
         self.recorder.record(fullname, self.path, self.is_package(fullname), source, code)
@@ -96,7 +106,9 @@ class Finder:
             index = _json.loads(file.read())
         self.modules = index["modules"] if index["version"] == _VERSION else {}
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         entry = self.modules.get(name)
         if entry is None:
             return None
@@ -119,11 +131,12 @@ class Finder:
 class _SnapshotLoader(SourceFileLoader):
     stem: str
 
-    def get_code(self, fullname):
+    def get_code(self, fullname: str) -> CodeType:
         with open(self.stem + ".code", "rb") as file:
-            return marshal.loads(file.read())
+            code: CodeType = marshal.loads(file.read())
+            return code
 
-    def get_source(self, fullname):
+    def get_source(self, fullname: str) -> str:
         return _text(self.stem + ".py")
 
 
