@@ -25,6 +25,11 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
 			Group: req.GroupID, Requires: req.Requires}
+		var err error
+		if r.Memo, err = memoOf(req.Memo); err != nil {
+			reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: err.Error()})
+			return
+		}
 		for i, v := range req.Arguments {
 			arg, err := e.a.Values.toState(e.ctx, &v)
 			if err != nil {
@@ -42,6 +47,22 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 			reply(pyexec.SubmitReply{ExecutionID: p.Answer.ExecutionID, Module: p.Answer.Module, Target: p.Answer.Target}, nil)
 		})
 	})
+}
+
+// memoOf reads the option memo of a call: absent, true, false or a list of indexes.
+func memoOf(raw json.RawMessage) (*scheduler.Memo, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	memo := &scheduler.Memo{}
+	if json.Unmarshal(raw, &memo.All) == nil {
+		memo.Off = !memo.All
+		return memo, nil
+	}
+	if json.Unmarshal(raw, &memo.Indexes) != nil {
+		return nil, fmt.Errorf("memo is true, false or a list of indexes of arguments, not %s", raw)
+	}
+	return memo, nil
 }
 
 // ask sends a request in the name of the execution's session.
@@ -72,12 +93,11 @@ func retriesOf(r *pyexec.Retries) *state.Retries {
 
 // unsupported refuses the options of a call that this version does not honour yet, rather than ignoring them.
 func unsupported(req pyexec.SubmitRequest) error {
-	memo := len(req.Memo) > 0 && string(req.Memo) != "false" && string(req.Memo) != "null"
 	for _, o := range []struct {
 		name string
 		set  bool
 	}{
-		{"cache", req.Cache != nil}, {"defer", req.Defer != nil}, {"memo", memo},
+		{"cache", req.Cache != nil}, {"defer", req.Defer != nil},
 		{"recurrent", req.Recurrent}, {"wait", len(req.WaitFor) > 0},
 	} {
 		if o.set {

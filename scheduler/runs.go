@@ -29,6 +29,8 @@ type SubmitRun struct {
 	IdempotencyKey string
 	// Requires are the run's tags.
 	Requires state.Tags
+	// Memo has the run's steps memoised, and the root too.
+	Memo bool
 }
 
 func (r *SubmitRun) decide(d *decision) (Answer, error) {
@@ -48,12 +50,15 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	run := &state.Run{
 		ID: d.newID("R", 6, func(id string) bool { return d.Run(id) != nil }), Workspace: r.Workspace,
 		Module: r.Module, Target: r.Target, CreatedAt: d.now, Steps: 1, RequestID: r.RequestID,
-		Requires: r.Requires,
+		Requires: r.Requires, Memo: r.Memo,
 	}
 	d.Put(run)
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
 		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries, CreatedAt: d.now,
+	}
+	if r.Memo {
+		step.MemoKey = argumentsKey(r.Module+":"+r.Target, "", Params{All: true}, r.Arguments)
 	}
 	d.Put(step)
 	d.queue(d.newAttempt(step, run.Workspace, 1, state.TierRoot), step.Delay)
@@ -123,6 +128,7 @@ func (d *decision) newAttempt(s *state.Step, workspace string, attempt int, tier
 	return &state.Execution{
 		Run: s.Run, Step: s.Number, Attempt: attempt, Workspace: workspace, Module: s.Module, Target: s.Target,
 		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true, Requires: effective(d.Run(s.Run), s).Text(),
+		MemoKey: s.MemoKey,
 	}
 }
 

@@ -29,7 +29,7 @@ func newSimBody(a *simAgent, id string) *simBody {
 	arguments := a.view().Step(e.ID().StepID()).Arguments[0].Data
 	b := &simBody{simAgent: a, id: id, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
 	if b.depth > 0 {
-		b.left = b.rng.IntN(3)
+		b.left = b.rng.IntN(3) + int(b.depth/3)
 	}
 	return b
 }
@@ -86,6 +86,9 @@ func (b *simBody) call() {
 	t := simTargets[1+b.rng.IntN(len(simTargets)-1)]
 	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
 		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}, Requires: drawRequires(b.rng)}
+	if b.rng.IntN(4) > 0 {
+		share(r, b.depth-1, b.rng)
+	}
 	if b.rng.IntN(6) == 0 {
 		r.Delay = int64(b.rng.IntN(200))
 	}

@@ -21,6 +21,7 @@ type oracle struct {
 	byKey    map[string]oracleKey
 	runs     map[string]int // run -> steps
 	runTags  map[string]state.Tags
+	runMemo  map[string]bool
 	index    uint64
 	time     int64
 }
@@ -54,11 +55,14 @@ type oracleExec struct {
 	forsaken bool        // its session was lost
 	cancels  bool        // it was cancelled with all below it
 	needs    map[string]map[string]bool
+	made     int64
+	memo     string
+	hits     map[int64]string // by number of the request
 }
 
 func newOracle() *oracle {
 	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, byULID: map[string]string{},
-		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}}
+		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}, runMemo: map[string]bool{}}
 }
 
 // resultText is a result in a form that can be compared.
@@ -154,9 +158,9 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 	if r.IdempotencyKey != "" {
 		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
-	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay, retries: r.Retries}
+	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay, retries: r.Retries, made: now}
 	root.need(r.Requires, nil)
-	o.runTags[run] = r.Requires
+	o.runTags[run], o.runMemo[run] = r.Requires, r.Memo
 	return o.add(root, run)
 }
 
@@ -197,7 +201,7 @@ func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64)
 		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, want)
 	}
 	o.byULID[r.RequestID] = reply.Answer.ExecutionID
-	o.again(first, now)
+	o.again(first, now).made = now
 	return nil
 }
 
@@ -208,7 +212,8 @@ func (o *oracle) again(of *oracleExec, due int64) *oracleExec {
 	for o.execs[fmt.Sprintf("%s:%d", step, n)] != nil {
 		n++
 	}
-	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs}
+	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs,
+		memo: of.memo}
 	if e.parent != nil {
 		e.parent.children = append(e.parent.children, e)
 	}
@@ -230,6 +235,11 @@ func (o *oracle) add(e *oracleExec, run string) error {
 	o.execs[e.id] = e
 	o.order = append(o.order, e.id)
 	return nil
+}
+
+func runOf(execution string) string {
+	run, _, _ := strings.Cut(execution, ":")
+	return run
 }
 
 // speaks tells whether a session may still change an execution, or which refusal it must get.
@@ -271,10 +281,21 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 			}
 		}
 	}
+	if parent != nil && parent.hits[r.Number] != "" {
+		if reply.Err != nil || reply.Answer.ExecutionID != parent.hits[r.Number] {
+			return fmt.Errorf("the same request found %s before", parent.hits[r.Number])
+		}
+		return nil
+	}
 	if err := refusedAs(reply, code); err != nil || code != "" {
 		return err
 	}
-	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay, retries: r.Retries}
+	memo := o.memoOf(runOf(parent.id), r)
+	if made, err := o.hit(parent, r, memo, reply.Answer.ExecutionID); !made {
+		return err
+	}
+	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay, retries: r.Retries,
+		made: now, memo: memo}
 	child.need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID)

@@ -36,7 +36,7 @@ func (o *oracle) fails(e *oracleExec, r *state.Result, now int64) {
 		return
 	}
 	next := o.again(e, now+c.BackoffMin)
-	next.before, e.retry, next.latest = e, next, now+c.BackoffMax
+	next.before, e.retry, next.latest, next.made = e, next, now+c.BackoffMax, now
 	if c.Limit != nil {
 		part := big.NewRat(0, 1)
 		if *c.Limit > 1 {

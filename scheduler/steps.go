@@ -19,6 +19,7 @@ type SubmitStep struct {
 	Group   *int
 	// Requires are the step's own tags.
 	Requires state.Tags
+	Memo     *Memo
 }
 
 func (r *SubmitStep) decide(d *decision) (Answer, error) {
@@ -31,6 +32,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	}
 	if s := d.StepByCause(parent.ID(), r.Number); s != nil {
 		return childAnswer(s), nil // a repeat: fencing first, so that the dead learn nothing either
+	}
+	if h := d.Hit(parent.ID(), r.Number); h != nil {
+		return foundAnswer(h.Execution, r), nil
 	}
 	if err != nil {
 		return Answer{}, err
@@ -48,13 +52,24 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	if r.Memo != nil {
+		if err := r.Memo.check("memo"); err != nil {
+			return Answer{}, err
+		}
+	}
 	run := *d.Run(parent.Run)
+	key := memoKey(&run, r)
+	if key != "" {
+		if found := d.memoised(run.ID, parent.Workspace, key); found != nil {
+			return d.hit(parent, r, found), nil
+		}
+	}
 	run.Steps++
 	d.Put(&run)
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
 		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries,
-		CreatedAt: d.now, Requires: r.Requires,
+		CreatedAt: d.now, Requires: r.Requires, MemoKey: key,
 	}
 	d.Put(step)
 	d.queue(d.newAttempt(step, parent.Workspace, 1, state.TierChild), step.Delay)

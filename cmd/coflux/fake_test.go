@@ -143,7 +143,7 @@ func (n *fakeNode) workflow(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 404, `{"error":"not_found","message":"no workflow example1.repo/unknown"}`)
 		return
 	}
-	_, _ = io.WriteString(w, `{"parameters":[],"instruction":null,"configuration":{"waitFor":[],"cache":null,"defer":null,"delay":0,"retries":{"limit":2,"backoffMin":5,"backoffMax":5},"recurrent":false,"timeout":60000,"requires":{"disk":["ssd"]},"memo":false},"runs":{}}`)
+	_, _ = io.WriteString(w, `{"parameters":[],"instruction":null,"configuration":{"waitFor":[],"cache":null,"defer":null,"delay":0,"retries":{"limit":2,"backoffMin":5,"backoffMax":5},"recurrent":false,"timeout":60000,"requires":{"disk":["ssd"]},"memo":true},"runs":{}}`)
 }
 
 func (n *fakeNode) run(w http.ResponseWriter, r *http.Request) {

@@ -35,6 +35,7 @@ type submitOptions struct {
 	retries        int
 	requires       []string
 	noRequires     bool
+	memo, noMemo   bool
 	flags          *pflag.FlagSet
 }
 
@@ -46,6 +47,8 @@ func (o *submitOptions) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.retries, "retries", 0, "try `N` times more, at once, when the workflow fails; 0 = not at all")
 	f.StringSliceVar(&o.requires, "requires", nil, "run only where this tag, `NAME:VALUE`, is provided (NAME alone is NAME:true; repeatable), whatever the workflow says; values of one name are alternatives")
 	f.BoolVar(&o.noRequires, "no-requires", false, "run anywhere, whatever the workflow says")
+	f.BoolVar(&o.memo, "memo", false, "let equal calls within the run share one result, whatever the workflow says")
+	f.BoolVar(&o.noMemo, "no-memo", false, "let only those calls share results that ask for it themselves")
 }
 
 func (o *submitOptions) run(ctx context.Context, a *app, args []string) error {
@@ -61,6 +64,9 @@ func (o *submitOptions) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.flags.Changed("requires") && o.noRequires {
 		return errors.New("--requires and --no-requires exclude each other: give one of them")
+	}
+	if o.memo && o.noMemo {
+		return errors.New("--memo and --no-memo exclude each other: give one of them")
 	}
 	if err := checkArguments(args); err != nil {
 		return fmt.Errorf("failed to submit workflow: %w", err)
@@ -167,6 +173,9 @@ func (o *submitOptions) submit(ctx context.Context, c *client.Client, workspace,
 	}
 	if o.flags.Changed("retries") {
 		options["retries"] = json.RawMessage(fmt.Sprintf(`{"limit":%d}`, o.retries))
+	}
+	if o.memo || o.noMemo {
+		options["memo"] = json.RawMessage(fmt.Sprint(o.memo))
 	}
 	if o.noRequires || o.flags.Changed("requires") {
 		tags, err := json.Marshal(tagsOf(o.requires))

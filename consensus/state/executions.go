@@ -41,6 +41,8 @@ type Execution struct {
 	Requires string `codec:"rq,omitempty"`
 	// Failures is how many attempts immediately before this one failed, one after the other.
 	Failures int `codec:"f,omitempty"`
+	// MemoKey is that of its step.
+	MemoKey string `codec:"mk,omitempty"`
 }
 
 func (*Execution) table() Table { return TableExecutions }
@@ -85,6 +87,21 @@ func (e *Execution) Class() Class { return Class{e.Workspace, e.Module, e.Target
 
 func (e *Execution) queueKey() string {
 	return e.Class().key() + string([]byte{byte(e.Tier)}) + be8(max(e.ExecuteAfter, e.CreatedAt)) + e.key()
+}
+
+// memoisable tells whether a later call with the same key may be given it: it is open or gave a value. What was retried is
+// found by its newest attempt.
+func (e *Execution) memoisable() bool {
+	return e.MemoKey != "" && (e.Result == nil || e.Result.Type == ResultValue)
+}
+
+func (e *Execution) memoKey() string {
+	return join(e.Run, e.Workspace, e.MemoKey) + be8(e.CreatedAt) + e.key()
+}
+
+// Memoised walks the executions of a run in a workspace with the memo key that are open or gave a value, newest first.
+func (v *View) Memoised(run, workspace, key string) iter.Seq[*Execution] {
+	return walkBack[*Execution](v, TableExecutions, "memo", join(run, workspace, key), 0, "")
 }
 
 // Execution reads an execution, nil when there is none.

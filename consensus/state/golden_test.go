@@ -28,12 +28,12 @@ func goldenRows() []Row {
 			Targets: []DeclaredTarget{{Module: "m", Name: "t", Type: TypeTask}}, OpenedAt: 2, Reason: "why",
 			Provides: Tags{"a": {"1", "2"}, "b": {"3"}}, Accepts: Tags{"c": {"4"}}},
 		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A",
-			Requires: Tags{"a": {"1"}}},
+			Requires: Tags{"a": {"1"}}, Memo: true},
 		&Step{Run: "R1", Number: 2, Module: "m", Target: "t", Type: TypeTask, Parent: "R1:1:1", Request: 7, Group: &group,
-			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}},
+			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab",
 			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}},
 		&Execution{Run: "R1", Step: 2, Attempt: 1, Workspace: "W1", Module: "m", Target: "t", Type: TypeTask, Tier: TierRoot,
-			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2,
+			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2, MemoKey: "ab",
 			Result: &Result{Type: ResultError, Value: &value, Reason: "why", Retry: 2, Error: &Error{Type: "E", Message: "m", Retryable: &retry,
 				Frames: []Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Dependency{Execution: "R1:1:1", On: "R1:2:1"},
@@ -41,6 +41,7 @@ func goldenRows() []Row {
 		&Request{Kind: RequestIdempotency, Workspace: "W1", ID: "k", Answer: "R1", ExpiresAt: 9},
 		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", Through: 3, NextStep: 2, Reason: "why"},
 		&Member{ID: "N1", Name: "n", Removed: true, JoinedAt: 10},
+		&Hit{Parent: "R1:1:1", Request: 8, Execution: "R1:2:1", Group: &group},
 	}
 }
 

@@ -18,6 +18,8 @@ type Run struct {
 	RequestID string `codec:"q"`
 	// Requires are the tags that its steps inherit.
 	Requires Tags `codec:"rq,omitempty"`
+	// Memo: its steps are memoised unless they say otherwise.
+	Memo bool `codec:"mo,omitempty"`
 }
 
 func (*Run) table() Table  { return TableRuns }

@@ -35,6 +35,8 @@ type Step struct {
 	CreatedAt int64    `codec:"c"`
 	// Requires are its own tags: each replaces the run's of that name, an empty list removes it.
 	Requires Tags `codec:"rq,omitempty"`
+	// MemoKey finds it for later calls within the run, "" when it is not memoised.
+	MemoKey string `codec:"mk,omitempty"`
 }
 
 // Retries of a step after errors, timeouts and abandonments.

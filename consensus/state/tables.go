@@ -24,6 +24,7 @@ const (
 	TableRequests     Table = 10
 	TableSweeps       Table = 11
 	TableMembers      Table = 12
+	TableHits         Table = 13
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -72,6 +73,7 @@ var specs = []spec{
 		by("session", func(e *Execution) (string, bool) {
 			return join(e.Session) + e.key(), e.Session != "" && e.Result == nil
 		}),
+		by("memo", func(e *Execution) (string, bool) { return e.memoKey(), e.memoisable() }),
 		by("open", func(e *Execution) (string, bool) { return join(e.Workspace) + e.key(), e.Result == nil }),
 	}},
 	{TableDependencies, "dependencies", func() Row { return &Dependency{} }, nil},
@@ -81,6 +83,7 @@ var specs = []spec{
 	}},
 	{TableSweeps, "sweeps", func() Row { return &Sweep{} }, nil},
 	{TableMembers, "members", func() Row { return &Member{} }, nil},
+	{TableHits, "hits", func() Row { return &Hit{} }, nil},
 }
 
 // tables is specs by number and by memdb name.

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -81,7 +83,7 @@ func emptyRunDoc(run *state.Run) *runDoc {
 func newStepDoc(v *state.View, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
-		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), CreatedAt: s.CreatedAt,
+		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), MemoKey: keyStart(s.MemoKey), CreatedAt: s.CreatedAt,
 		Executions: map[string]*executionDoc{},
 	}
 	for i := range s.Arguments {
@@ -113,10 +115,45 @@ func newExecutionDoc(v *state.View, e *state.Execution) *executionDoc {
 	for d := range v.Dependencies(e.ID()) {
 		doc.Dependencies[d.On] = dependencyDoc{"result", newExecRef(v, d.On, "", "")}
 	}
-	for c := range v.Children(e.ID()) {
-		doc.Children = append(doc.Children, childDoc{c.ID().String(), 1, c.Group})
-	}
+	doc.Children = newChildDocs(v, e.ID())
 	return doc
+}
+
+// newChildDocs lists what an execution called, in the order of its calls: the steps that it made, and, each once, those
+// that were there already.
+func newChildDocs(v *state.View, parent state.ExecutionID) []childDoc {
+	type call struct {
+		request int64
+		doc     childDoc
+	}
+	var calls []call
+	for c := range v.Children(parent) {
+		calls = append(calls, call{c.Request, childDoc{c.ID().String(), 1, c.Group}})
+	}
+	made := len(calls)
+	for h := range v.Hits(parent) {
+		if id, ok := state.ParseExecutionID(h.Execution); ok {
+			calls = append(calls, call{h.Request, childDoc{id.StepID().String(), id.Attempt, h.Group}})
+		}
+	}
+	if len(calls) > made {
+		slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.request, b.request) })
+	}
+	docs, seen := []childDoc{}, map[string]bool{}
+	for _, c := range calls {
+		name := c.doc.StepID + ":" + strconv.Itoa(c.doc.Attempt)
+		if len(calls) > made && seen[name] {
+			continue
+		}
+		seen[name] = true
+		docs = append(docs, c.doc)
+	}
+	return docs
+}
+
+// keyStart is as much of a key as is shown.
+func keyStart(key string) *string {
+	return textOrNil(key[:min(len(key), 10)])
 }
 
 // nodeName is the name of the node that an execution was given to.

@@ -80,7 +80,7 @@ func (s *Server) nextView(ctx context.Context, changed memdb.WatchSet) *state.Vi
 	return reading.View
 }
 
-// maxExtras is how many unfinished executions are watched for new dependencies and groups; those of the others are seen
+// maxExtras is how many unfinished executions are watched for new dependencies, groups and memo hits; those of the others are seen
 // with the next change of the execution.
 const maxExtras = 100
 
@@ -89,7 +89,8 @@ const maxExtras = 100
 type runWatch struct {
 	run  string
 	seen map[state.ExecutionID]*state.Execution
-	// extras counts the dependencies and groups of unfinished executions, which come without a change of the execution.
+	// extras counts the dependencies, groups and memo hits of unfinished executions, which come without a change of the
+	// execution.
 	extras map[state.ExecutionID]int
 }
 
@@ -142,6 +143,9 @@ func countExtras(v *state.View, id state.ExecutionID) (n int) {
 		n++
 	}
 	for range v.Groups(id) {
+		n++
+	}
+	for range v.Hits(id) {
 		n++
 	}
 	return n

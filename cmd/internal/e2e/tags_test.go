@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// tagged calls with tags of its own.
-const tagged = `
+// options calls with options of its own.
+const options = `
 import flows
 from coflux import workflow
 
@@ -16,6 +16,13 @@ def mixed(token):
     own = flows.leaf.with_requires({"gpu": [], "disk": ["ssd", "nvme"]})
     inherits, own = flows.leaf.submit(token + ".1", ""), own.submit(token + ".2", "")
     return [inherits.result(), own.result()]
+
+@workflow()
+def shared(token):
+    leaf, first = flows.leaf, token + ".1"
+    asked = [leaf.submit(first, ""), leaf.submit(first, ""), leaf.with_memo(["token"]).submit(first, ""),
+             leaf.with_memo(False).submit(first, ""), leaf.submit(token + ".2", "")]
+    return [handle.result() for handle in asked]
 `
 
 // nodesOf gives, by step number, the node that each step's first attempt was given to.
@@ -44,10 +51,10 @@ func nodesOf(t *testing.T, document string) map[int]string {
 func TestTags(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	m.write("tagged.py", tagged)
-	n := m.add("--repo", "flows", "--repo", "tagged", "--provides", "disk:ssd,disk:hdd")
+	m.write("options.py", options)
+	n := m.add("--repo", "flows", "--repo", "options", "--provides", "disk:ssd,disk:hdd")
 	m.ready()
-	o := n.cli("submit", "tagged/mixed", `"m"`, "--requires", "gpu", "--no-wait", "-o", "json")
+	o := n.cli("submit", "options/mixed", `"m"`, "--requires", "gpu", "--no-wait", "-o", "json")
 	var made struct{ RunID string }
 	if err := json.Unmarshal([]byte(o.stdout), &made); err != nil || o.status != 0 {
 		t.Fatal(o)
@@ -56,11 +63,11 @@ func TestTags(t *testing.T) {
 		t.Fatalf("what requires nothing does not run: %s", o)
 	}
 	if o := n.cli("queue", "--no-watch"); o.status != 0 || !strings.Contains(o.stdout, "gpu:true") ||
-		!strings.Contains(o.stdout, "no session: no node that serves the workflow tagged/mixed provides gpu:true") {
+		!strings.Contains(o.stdout, "no session: no node that serves the workflow options/mixed provides gpu:true") {
 		t.Fatalf("the queue does not say why the run waits: %s", o)
 	}
 
-	m.add("--repo", "flows", "--repo", "tagged", "--accepts", "gpu")
+	m.add("--repo", "flows", "--repo", "options", "--accepts", "gpu")
 	m.add() // so that three vote
 	m.ready()
 	if o := n.cli("runs", "inspect", made.RunID); o.status != 0 {

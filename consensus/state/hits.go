@@ -1,0 +1,27 @@
+package state
+
+import "iter"
+
+// Hit is a call that made no step: its run had an execution with the same memo key, and the caller was given that.
+type Hit struct {
+	rowCommon
+	// Parent is the execution that called, Request the number of the call among its requests; together the cause.
+	Parent  string `codec:"p"`
+	Request int64  `codec:"q"`
+	// Execution is the one that was found.
+	Execution string `codec:"e"`
+	Group     *int   `codec:"g,omitempty"`
+}
+
+func (*Hit) table() Table  { return TableHits }
+func (h *Hit) key() string { return join(h.Parent) + be8(h.Request) }
+
+// Hit finds the hit that an execution's request number was, nil when it was none.
+func (v *View) Hit(parent ExecutionID, request int64) *Hit {
+	return one[*Hit](v, TableHits, "id", join(parent.String())+be8(request))
+}
+
+// Hits walks the hits of an execution's calls, in the order of its requests.
+func (v *View) Hits(parent ExecutionID) iter.Seq[*Hit] {
+	return walk[*Hit](v, TableHits, "id", join(parent.String()), "")
+}

@@ -1,0 +1,47 @@
+package scheduler
+
+import "github.com/coflux-mesh/coflux/consensus/state"
+
+// Memo says whether a call is memoised within its run, and by which arguments. Nil leaves it to the run: all arguments if
+// the run is memoised.
+type Memo struct {
+	// Off is never, whatever the run says.
+	Off bool
+	Params
+}
+
+// memoKey is the key of a call, "" when it is not memoised.
+func memoKey(run *state.Run, r *SubmitStep) string {
+	var params Params
+	switch {
+	case r.Memo == nil && run.Memo:
+		params.All = true
+	case r.Memo == nil || r.Memo.Off:
+		return ""
+	default:
+		params = r.Memo.Params
+	}
+	return argumentsKey(r.Module+":"+r.Target, "", params, r.Arguments)
+}
+
+// memoised finds the newest execution of a run with the memo key that is open or gave a value; nil when there is none.
+func (d *decision) memoised(run, workspace, key string) *state.Execution {
+	for e := range d.Memoised(run, workspace, key) {
+		if !d.underCancel(e) {
+			return e
+		}
+	}
+	return nil
+}
+
+// hit answers a call with an execution that is there already, and remembers that, so that a repeat is answered alike.
+func (d *decision) hit(parent *state.Execution, r *SubmitStep, found *state.Execution) Answer {
+	d.Put(&state.Hit{Parent: parent.ID().String(), Request: r.Number, Execution: found.ID().String(), Group: r.Group})
+	return foundAnswer(found.ID().String(), r)
+}
+
+// foundAnswer names an execution of the target that is called.
+func foundAnswer(execution string, r *SubmitStep) Answer {
+	id, _ := state.ParseExecutionID(execution)
+	return Answer{RunID: id.Run, StepID: id.StepID().String(), ExecutionID: execution, Module: r.Module, Target: r.Target}
+}

@@ -1,0 +1,84 @@
+package scheduler_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// share has a call say how it is memoised, and makes it one of few, mostly, so that others are equal to it. The first
+// argument, which says how deep the body may call, is always part of the key: so nobody waits for something above itself.
+func share(r *scheduler.SubmitStep, depth byte, rng *rand.Rand) {
+	seed := rng.Uint64()
+	if rng.IntN(5) > 0 {
+		seed = 1
+	}
+	if rng.IntN(6) > 0 {
+		r.Module, r.Target = "m", "a"
+	}
+	r.Arguments = []state.Value{program(depth, seed), {Data: []byte(fmt.Sprint(rng.IntN(2)))}}
+	all, first := &scheduler.Memo{Params: scheduler.Params{All: true}}, &scheduler.Memo{Params: scheduler.Params{Indexes: []int{0}}}
+	r.Memo = []*scheduler.Memo{nil, nil, nil, all, all, first, first, {Off: true}, {Params: scheduler.Params{Indexes: []int{1, 0}}},
+		{Params: scheduler.Params{Indexes: []int{0, 7}}}}[rng.IntN(10)]
+}
+
+// memoOf says what a call has in common with those that may share its result, "" for nothing.
+func (o *oracle) memoOf(run string, r *scheduler.SubmitStep) string {
+	indexes := []int{}
+	switch {
+	case r.Memo == nil && !o.runMemo[run], r.Memo != nil && r.Memo.Off:
+		return ""
+	case r.Memo == nil || r.Memo.All:
+		for i := range r.Arguments {
+			indexes = append(indexes, i)
+		}
+	default:
+		indexes = r.Memo.Indexes
+	}
+	parts := []string{run, r.Module, r.Target}
+	for _, i := range indexes {
+		text := "nothing"
+		if i < len(r.Arguments) {
+			text = fmt.Sprintf("%x", r.Arguments[i].Data)
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, " ")
+}
+
+// memoised are the executions of which a call with the memo must be given one: the newest that are open or gave a value;
+// more than one if they were made at the same time.
+func (o *oracle) memoised(memo string) (ids []string) {
+	newest := int64(0)
+	for _, id := range o.order {
+		e := o.execs[id]
+		if memo == "" || e.memo != memo || e.doomed && e.result == "" || e.result != "" && !strings.HasPrefix(e.result, "value") {
+			continue
+		}
+		if e.made > newest {
+			newest, ids = e.made, nil
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// hit checks a call that may have been given what was there already; made tells whether it had to make a step instead.
+func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer string) (made bool, err error) {
+	found := o.memoised(memo)
+	if len(found) == 0 {
+		return true, nil
+	}
+	if !slices.Contains(found, answer) {
+		return false, fmt.Errorf("%v has the same memo key", found)
+	}
+	if parent.hits == nil {
+		parent.hits = map[int64]string{}
+	}
+	parent.hits[r.Number] = answer
+	return false, nil
+}
