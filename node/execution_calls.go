@@ -24,7 +24,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 		}
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
-			Group: req.GroupID, Requires: req.Requires}
+			Group: req.GroupID, Requires: req.Requires, Recurrent: req.Recurrent}
 		var err error
 		if r.Memo, err = memoOf(req.Memo); err != nil {
 			reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: err.Error()})
@@ -98,7 +98,7 @@ func unsupported(req pyexec.SubmitRequest) error {
 		set  bool
 	}{
 		{"cache", req.Cache != nil}, {"defer", req.Defer != nil},
-		{"recurrent", req.Recurrent}, {"wait", len(req.WaitFor) > 0},
+		{"wait", len(req.WaitFor) > 0},
 	} {
 		if o.set {
 			return &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("the option %s of %s/%s is not supported yet", o.name, req.Module, req.Target)}

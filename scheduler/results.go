@@ -37,6 +37,7 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 // end by itself is killed.
 func (d *decision) finish(e *state.Execution, result *state.Result) {
 	d.retry(e, result)
+	d.recur(e, result)
 	done := *e
 	done.Result, done.CompletedAt = result, d.now
 	d.Put(&done)

@@ -31,6 +31,8 @@ type SubmitRun struct {
 	Requires state.Tags
 	// Memo has the run's steps memoised, and the root too.
 	Memo bool
+	// Recurrent has the root run again, after Delay, for as long as it gives null.
+	Recurrent bool
 }
 
 func (r *SubmitRun) decide(d *decision) (Answer, error) {
@@ -56,6 +58,7 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
 		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries, CreatedAt: d.now,
+		Recurrent: r.Recurrent,
 	}
 	if r.Memo {
 		step.MemoKey = argumentsKey(r.Module+":"+r.Target, "", Params{All: true}, r.Arguments)

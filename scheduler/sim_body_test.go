@@ -11,23 +11,28 @@ import (
 // simBody is user code: it calls, waits, cancels, raises or returns as its argument says.
 type simBody struct {
 	*simAgent
-	id       string
-	depth    byte
-	rng      *rand.Rand
-	left     int // calls still to make
-	number   int64
-	children []string
-	wait     string // the child that it waits for
-	blocked  bool
-	asking   bool
-	request  scheduler.Request
-	answered func(scheduler.Reply)
+	id    string
+	depth byte
+	// recurrent: the step runs again when it gives null.
+	recurrent bool
+	rng       *rand.Rand
+	left      int // calls still to make
+	number    int64
+	children  []string
+	calls     map[string]*scheduler.SubmitStep // by the child that was answered
+	wait      string                           // the child that it waits for
+	blocked   bool
+	asking    bool
+	request   scheduler.Request
+	answered  func(scheduler.Reply)
 }
 
 func newSimBody(a *simAgent, id string) *simBody {
 	e := execution(a.view(), id)
-	arguments := a.view().Step(e.ID().StepID()).Arguments[0].Data
-	b := &simBody{simAgent: a, id: id, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
+	step := a.view().Step(e.ID().StepID())
+	arguments := step.Arguments[0].Data
+	b := &simBody{simAgent: a, id: id, calls: map[string]*scheduler.SubmitStep{}, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
+	b.recurrent = step.Recurrent
 	if b.depth > 0 {
 		b.left = b.rng.IntN(3) + int(b.depth/3)
 	}
@@ -77,7 +82,11 @@ func (b *simBody) next() {
 	case n < 88:
 		b.end(state.Result{Type: state.ResultTimeout})
 	case b.left == 0:
-		b.end(state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte(b.id)}})
+		data := []byte(b.id)
+		if b.recurrent && b.rng.IntN(3) > 0 && attempt(b.id) < 6 || !b.recurrent && b.rng.IntN(20) == 0 {
+			data = []byte("null")
+		}
+		b.end(state.Result{Type: state.ResultValue, Value: &state.Value{Data: data}})
 	}
 }
 
@@ -86,8 +95,12 @@ func (b *simBody) call() {
 	t := simTargets[1+b.rng.IntN(len(simTargets)-1)]
 	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
 		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}, Requires: drawRequires(b.rng)}
+	r.Recurrent = b.rng.IntN(5) == 0
 	if b.rng.IntN(4) > 0 {
 		share(r, b.depth-1, b.rng)
+	}
+	if b.depth > 1 && !b.calm && b.rng.IntN(6) == 0 {
+		b.conspire(r)
 	}
 	if b.rng.IntN(6) == 0 {
 		r.Delay = int64(b.rng.IntN(200))
@@ -99,6 +112,7 @@ func (b *simBody) call() {
 	b.answered = func(reply scheduler.Reply) {
 		b.orDie(reply)
 		b.children = append(b.children, reply.Answer.ExecutionID)
+		b.calls[reply.Answer.ExecutionID] = r
 	}
 }
 
@@ -121,8 +135,11 @@ func (b *simBody) look() bool {
 	if got := resultText(r); got != want {
 		b.failf("%s waited for %s and saw %s, recorded is %s", b.id, b.wait, got, want)
 	}
-	if r.Type == state.ResultValue && string(r.Value.Data) != last {
+	if r.Type == state.ResultValue && string(r.Value.Data) != last && string(r.Value.Data) != "null" {
 		b.failf("%s waited for %s and was given the value of %s", b.id, b.wait, r.Value.Data)
+	}
+	if r.Type.Failed() && !b.calm && b.rng.IntN(3) == 0 {
+		b.send(b.calls[b.wait], nil) // a copy that was long on its way: it must not be another call
 	}
 	b.wait = ""
 	return true

@@ -43,7 +43,7 @@ func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
 	if step == nil || step.Parent != parent || step.Request != want.number {
 		return fmt.Errorf("its step is %+v, want the cause (%s, %d)", step, parent, want.number)
 	}
-	if want.before != nil && (e.ExecuteAfter < want.due || e.ExecuteAfter > want.latest) {
+	if want.before != nil && (max(e.ExecuteAfter, e.CreatedAt) < want.due || e.ExecuteAfter > want.latest) {
 		return fmt.Errorf("is due at %d, want %d to %d", e.ExecuteAfter, want.due, want.latest)
 	}
 	want.due = max(want.due, e.ExecuteAfter)
@@ -95,7 +95,7 @@ func (o *oracle) alone(t *turn, v *state.View, e *state.Execution) error {
 
 // elsewhere: after a failure another node comes first, if one could take the execution at the end of the turn.
 func (o *oracle) elsewhere(t *turn, v *state.View, want *oracleExec, e *state.Execution) error {
-	if want.before == nil || want.before.node != want.node {
+	if want.before == nil || !failure(want.before.result) || want.before.node != want.node {
 		return nil
 	}
 	given := map[string]int{}

@@ -82,3 +82,17 @@ func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer s
 	parent.hits[r.Number] = answer
 	return false, nil
 }
+
+// conspire has somebody cancel an execution right before the body makes a call that is equal to an open call of that
+// execution: it must not be given what is being cancelled.
+func (b *simBody) conspire(r *scheduler.SubmitStep) {
+	for e := range b.view().RunExecutions(runOf(b.id), 2) {
+		step := b.view().Step(e.ID().StepID())
+		if e.Result != nil || step.MemoKey == "" || step.Parent == b.id || step.Arguments[0].Data[0] >= b.depth {
+			continue
+		}
+		b.send(&scheduler.Cancel{Workspace: b.workspace, Execution: step.Parent}, nil)
+		r.Module, r.Target, r.Arguments, r.Memo = step.Module, step.Target, step.Arguments, &scheduler.Memo{Params: scheduler.Params{All: true}}
+		return
+	}
+}

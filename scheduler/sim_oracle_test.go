@@ -49,7 +49,7 @@ type oracleExec struct {
 	gone     bool   // its process is known to be gone
 	retries  *state.Retries
 	before   *oracleExec // the failed attempt that it follows
-	retry    *oracleExec // the attempt that follows its failure
+	retry    *oracleExec // the attempt that follows its failure or recurrence
 	latest   int64       // that a retry may be due
 	doomed   bool        // under a cancellation
 	forsaken bool        // its session was lost
@@ -57,7 +57,10 @@ type oracleExec struct {
 	needs    map[string]map[string]bool
 	made     int64
 	memo     string
-	hits     map[int64]string // by number of the request
+	// recurrent, and after which time the next attempt starts.
+	recurrent bool
+	delay     int64
+	hits      map[int64]string // by number of the request
 }
 
 func newOracle() *oracle {
@@ -89,7 +92,10 @@ func (o *oracle) check(t *turn, v *state.View) error {
 			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
 		}
 	}
-	return errors.Join(o.compare(t, v), o.placement(t, v), o.reasons(v))
+	if err := o.compare(t, v); err != nil {
+		return err // the books do not fit what the others look at
+	}
+	return errors.Join(o.placement(t, v), o.reasons(v))
 }
 
 func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) error {
@@ -158,7 +164,8 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 	if r.IdempotencyKey != "" {
 		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
-	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay, retries: r.Retries, made: now}
+	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay, retries: r.Retries, made: now,
+		recurrent: r.Recurrent, delay: r.Delay}
 	root.need(r.Requires, nil)
 	o.runTags[run], o.runMemo[run] = r.Requires, r.Memo
 	return o.add(root, run)
@@ -213,7 +220,7 @@ func (o *oracle) again(of *oracleExec, due int64) *oracleExec {
 		n++
 	}
 	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs,
-		memo: of.memo}
+		memo: of.memo, recurrent: of.recurrent, delay: of.delay}
 	if e.parent != nil {
 		e.parent.children = append(e.parent.children, e)
 	}
@@ -295,7 +302,7 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 		return err
 	}
 	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay, retries: r.Retries,
-		made: now, memo: memo}
+		made: now, memo: memo, recurrent: r.Recurrent, delay: r.Delay}
 	child.need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID)
@@ -316,6 +323,7 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now in
 	default:
 		e.result = resultText(&r.Result)
 		o.fails(e, &r.Result, now)
+		o.recurs(e, &r.Result, now)
 		if r.Result.Type == state.ResultTimeout {
 			e.doomBelow()
 		}

@@ -20,6 +20,8 @@ type SubmitStep struct {
 	// Requires are the step's own tags.
 	Requires state.Tags
 	Memo     *Memo
+	// Recurrent has it run again, after Delay, for as long as it gives null.
+	Recurrent bool
 }
 
 func (r *SubmitStep) decide(d *decision) (Answer, error) {
@@ -69,7 +71,7 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
 		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries,
-		CreatedAt: d.now, Requires: r.Requires, MemoKey: key,
+		CreatedAt: d.now, Requires: r.Requires, MemoKey: key, Recurrent: r.Recurrent,
 	}
 	d.Put(step)
 	d.queue(d.newAttempt(step, parent.Workspace, 1, state.TierChild), step.Delay)

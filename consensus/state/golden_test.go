@@ -30,7 +30,7 @@ func goldenRows() []Row {
 		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A",
 			Requires: Tags{"a": {"1"}}, Memo: true},
 		&Step{Run: "R1", Number: 2, Module: "m", Target: "t", Type: TypeTask, Parent: "R1:1:1", Request: 7, Group: &group,
-			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab",
+			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab", Recurrent: true,
 			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}},
 		&Execution{Run: "R1", Step: 2, Attempt: 1, Workspace: "W1", Module: "m", Target: "t", Type: TypeTask, Tier: TierRoot,
 			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2, MemoKey: "ab",
@@ -136,7 +136,7 @@ func TestNumbersAreForEver(t *testing.T) {
 	for _, s := range specs {
 		fmt.Fprintf(&now, "table %d %s\n", s.number, s.name)
 	}
-	for r := ResultNone; r <= ResultCancelled; r++ {
+	for r := ResultNone; r <= ResultRecurred; r++ {
 		fmt.Fprintf(&now, "result %d %v\n", r, r)
 	}
 	fmt.Fprintf(&now, "session %d open %d draining %d lost\n", SessionOpen, SessionDraining, SessionLost)

@@ -37,6 +37,8 @@ type Step struct {
 	Requires Tags `codec:"rq,omitempty"`
 	// MemoKey finds it for later calls within the run, "" when it is not memoised.
 	MemoKey string `codec:"mk,omitempty"`
+	// Recurrent: the value null is followed by another attempt, after the delay.
+	Recurrent bool `codec:"rc,omitempty"`
 }
 
 // Retries of a step after errors, timeouts and abandonments.

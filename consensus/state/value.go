@@ -46,6 +46,8 @@ const (
 	ResultAbandoned
 	// ResultCancelled: cancelled itself or through an ancestor.
 	ResultCancelled
+	// ResultRecurred: a recurrent step gave nothing, another attempt follows.
+	ResultRecurred
 )
 
 // String is the name that clients see.
@@ -61,6 +63,8 @@ func (t ResultType) String() string {
 		return "abandoned"
 	case ResultCancelled:
 		return "cancelled"
+	case ResultRecurred:
+		return "recurred"
 	default:
 		return "none"
 	}
@@ -73,7 +77,7 @@ type Result struct {
 	Error *Error     `codec:"e,omitempty"`
 	// Reason says in a sentence why an execution was abandoned or cancelled; may be empty.
 	Reason string `codec:"w,omitempty"`
-	// Retry is the number of the attempt that follows this failure; 0 = none.
+	// Retry is the number of the attempt that follows this failure or recurrence; 0 = none.
 	Retry int `codec:"n,omitempty"`
 }
 

@@ -87,7 +87,6 @@ func TestBadBodies(t *testing.T) {
 			fields{"retries": "invalid"}},
 		{"negative retries", "submit_workflow", submit(`,"retries":{"limit":-1,"backoffMin":-5,"backoffMax":9999999999999}`), 400, "bad_request",
 			fields{"retries.limit": "invalid", "retries.backoffMin": "invalid", "retries.backoffMax": "invalid"}},
-		{"recurrent", "submit_workflow", submit(`,"recurrent":true`), 400, "not_supported", notSupported("recurrent")},
 		{"requires", "submit_workflow", submit(`,"requires":{"g p":true}`), 400, "bad_request", fields{"requires": "invalid"}},
 		{"requires a number", "submit_workflow", submit(`,"requires":{"gpu":1}`), 400, "bad_request", fields{"requires": "invalid"}},
 		{"requires nothing", "submit_workflow", submit(`,"requires":{"gpu":null}`), 400, "bad_request", fields{"requires": "invalid"}},

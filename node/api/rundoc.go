@@ -83,7 +83,7 @@ func emptyRunDoc(run *state.Run) *runDoc {
 func newStepDoc(v *state.View, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
-		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), MemoKey: keyStart(s.MemoKey), CreatedAt: s.CreatedAt,
+		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), MemoKey: keyStart(s.MemoKey), Recurrent: s.Recurrent, CreatedAt: s.CreatedAt,
 		Executions: map[string]*executionDoc{},
 	}
 	for i := range s.Arguments {

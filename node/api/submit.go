@@ -62,6 +62,7 @@ func parseSubmission(b *body) (*submission, error) {
 	sub.IdempotencyKey = b.text("idempotencyKey", plainText, 200)
 	sub.Requires = b.tags("requires")
 	b.into("memo", &sub.Memo)
+	b.into("recurrent", &sub.Recurrent)
 	if b.has("requestId") {
 		b.into("requestId", &sub.RequestID)
 		if _, err := ulid.ParseStrict(sub.RequestID); err != nil {
@@ -134,14 +135,12 @@ func parseRetries(b *body) *state.Retries {
 // optionsOfLater are the options that are given, are more than their default, and are not built yet.
 func optionsOfLater(b *body) map[string]string {
 	var waitFor []int
-	var recurrent bool
 	var cache, postpone map[string]json.RawMessage
 	b.into("waitFor", &waitFor)
-	b.into("recurrent", &recurrent)
 	b.into("cache", &cache)
 	b.into("defer", &postpone)
 	given := map[string]bool{
-		"waitFor": len(waitFor) > 0, "recurrent": recurrent, "cache": cache != nil, "defer": postpone != nil,
+		"waitFor": len(waitFor) > 0, "cache": cache != nil, "defer": postpone != nil,
 	}
 	later := map[string]string{}
 	for field, yes := range given {

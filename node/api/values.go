@@ -88,6 +88,12 @@ type (
 		Retry     *int   `json:"retry"`
 		Reason    string `json:"reason,omitempty"`
 	}
+	// recurredResult is followed by another attempt.
+	recurredResult struct {
+		Type      string `json:"type"`
+		CreatedBy *actor `json:"createdBy"`
+		Successor int    `json:"successor"`
+	}
 	cancelledResult struct {
 		Type      string `json:"type"`
 		CreatedBy *actor `json:"createdBy"`
@@ -144,6 +150,8 @@ func newResultDoc(v *state.View, r *state.Result) any {
 			out.Error, out.Retryable = newErrorDoc(r.Error), r.Error.Retryable
 		}
 		return out
+	case state.ResultRecurred:
+		return recurredResult{Type: name, Successor: r.Retry}
 	case state.ResultCancelled:
 		return cancelledResult{Type: name, Reason: r.Reason}
 	default:

@@ -1,0 +1,13 @@
+package scheduler_test
+
+import "github.com/coflux-mesh/coflux/consensus/state"
+
+// recurs books the attempt that must follow the value null of a recurrent step.
+func (o *oracle) recurs(e *oracleExec, r *state.Result, now int64) {
+	if !e.recurrent || r.Type != state.ResultValue || string(r.Value.Data) != "null" {
+		return
+	}
+	e.result = "recurred"
+	next := o.again(e, now+e.delay)
+	next.before, e.retry, next.latest, next.made = e, next, now+e.delay, now
+}
