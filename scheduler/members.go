@@ -23,3 +23,21 @@ func (r *SeeMember) decide(d *decision) (Answer, error) {
 	}
 	return Answer{}, nil
 }
+
+// RemoveMember notes that an id never comes back. A repeat is harmless.
+type RemoveMember struct {
+	ID string
+}
+
+func (r *RemoveMember) decide(d *decision) (Answer, error) {
+	old := d.Member(r.ID)
+	if old == nil {
+		return Answer{}, refuse(CodeNotFound, "no node %s has ever belonged to the mesh", r.ID)
+	}
+	if !old.Removed {
+		m := *old
+		m.Removed = true
+		d.Put(&m)
+	}
+	return Answer{}, nil
+}

@@ -61,3 +61,20 @@ func TestSeeMember(t *testing.T) {
 		t.Error("nothing new, and the state changed")
 	}
 }
+
+func TestRemoveMember(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.refused(CodeNotFound, &RemoveMember{ID: "N1"})
+	r.ok(&SeeMember{ID: "N1", Name: "a"})
+	r.ok(&RemoveMember{ID: "N1"})
+	if m := r.store.View().Member("N1"); !m.Removed || m.Name != "a" || m.JoinedAt != start {
+		t.Errorf("member is %+v", m)
+	}
+	_, before := r.store.Digest()
+	r.ok(&RemoveMember{ID: "N1"})
+	if _, after := r.store.Digest(); after != before {
+		t.Error("nothing new, and the state changed")
+	}
+	r.refused(CodeFenced, &SeeMember{ID: "N1", Name: "a"})
+}

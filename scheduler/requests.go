@@ -37,6 +37,7 @@ var kinds = []struct {
 	{12, "add_dependency", func() Request { return &AddDependency{} }},    // steps.go
 	{13, "see_member", func() Request { return &SeeMember{} }},            // members.go
 	{14, "rerun_step", func() Request { return &RerunStep{} }},            // rerun.go
+	{15, "remove_member", func() Request { return &RemoveMember{} }},      // members.go
 }
 
 // Name of a request, for logs.

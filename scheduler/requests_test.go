@@ -41,6 +41,7 @@ func samples() []Request {
 		&RegisterGroup{Session: "S", Execution: "R:1:1", ID: 3, Name: "g"},
 		&AddDependency{Session: "S", Execution: "R:1:1", On: []string{"R:2:1"}},
 		&SeeMember{ID: "N", Name: "n"},
+		&RemoveMember{ID: "N"},
 		&RerunStep{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Step: "R:1"},
 	}
 }
