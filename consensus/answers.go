@@ -34,6 +34,8 @@ func (h *Host) answer(q question) answer {
 		h.removed(q, &a)
 	case askPromise:
 		h.promise(q, &a)
+	case askWithout:
+		a.Term, a.Status, a.View = r.CurrentTerm(), h.status(), h.view(q.Without)
 	case askGivenUp:
 		l := h.cfg.Dir.current()
 		a.Yes = slices.Contains(l.GivenUp, q.Cluster)

@@ -100,10 +100,11 @@ type testCluster struct {
 	voters int
 	tune   func(name string, c *Config)
 
-	mu      sync.Mutex // guards the next three
-	nodes   []*testNode
-	removed map[string]bool
-	hidden  map[[2]string]bool // gossip of one name does not see the other
+	mu        sync.Mutex // guards the rest
+	nodes     []*testNode
+	removed   map[string]bool
+	strangers bool               // no two ids are of one name
+	hidden    map[[2]string]bool // gossip of one name does not see the other
 }
 
 func newTestCluster(t *testing.T) *testCluster {
@@ -162,10 +163,12 @@ func (n *testNode) start() {
 	cfg := Config{
 		Dir: n.dir, Machine: n.machine, Mux: n.mux, Network: network, Logger: hclog.NewNullLogger(),
 		Lookup: n.c.lookup, Members: func() []MemberInfo { return n.c.members(n.name) },
-		Removed: func(id string) bool { n.c.mu.Lock(); defer n.c.mu.Unlock(); return n.c.removed[id] },
-		Voters:  func() int { n.c.mu.Lock(); defer n.c.mu.Unlock(); return n.c.voters },
-		Fatal:   func(err error) { n.c.mu.Lock(); defer n.c.mu.Unlock(); n.fatal = append(n.fatal, err) },
-		Store:   n.store, Snapshots: n.snaps,
+		Removed:  func(id string) bool { n.c.mu.Lock(); defer n.c.mu.Unlock(); return n.c.removed[id] },
+		Succeeds: func(old, by string) bool { n.c.mu.Lock(); defer n.c.mu.Unlock(); return !n.c.strangers },
+		GaveUp:   func(old, by string) { n.c.mu.Lock(); defer n.c.mu.Unlock(); n.c.removed[old] = true },
+		Voters:   func() int { n.c.mu.Lock(); defer n.c.mu.Unlock(); return n.c.voters },
+		Fatal:    func(err error) { n.c.mu.Lock(); defer n.c.mu.Unlock(); n.fatal = append(n.fatal, err) },
+		Store:    n.store, Snapshots: n.snaps,
 	}
 	if n.c.tune != nil {
 		n.c.tune(n.name, &cfg)

@@ -30,10 +30,15 @@ type Config struct {
 	Members func() []MemberInfo
 	// Removed tells whether the cluster has removed this id for good. It reads the replicated state of this node.
 	Removed func(id string) bool
+	// Succeeds tells whether by may be the node that once was old: they have one name. It reads the replicated state.
+	Succeeds func(old, by string) bool
+	// GaveUp is called on the leader, again and again until Removed says so of old, when old has left the configuration
+	// because its node is by from now on. It must not block.
+	GaveUp func(old, by string)
 	// Voters is how many voters there should be; an even number counts as the odd one below it.
 	Voters func() int
 	// Fatal is called once, on a goroutine of its own, when this node must not go on: a HaltError, a DamageError, or a
-	// sentence on membership. The process should Stop the host and exit.
+	// sentence on membership. The process should Stop the host and exit, or after a DamageError try Quarantine.
 	Fatal func(error)
 
 	BootstrapExpect   int           // create a cluster together with that many others without state; below 2: never
@@ -56,8 +61,8 @@ func (c *Config) complete() error {
 	switch {
 	case c.Dir == nil, c.Machine == nil, c.Mux == nil, c.Network == nil, c.Logger == nil:
 		return errors.New("the consensus host lacks a directory, a machine, a mux, a network or a logger")
-	case c.Lookup == nil, c.Members == nil, c.Removed == nil, c.Voters == nil, c.Fatal == nil:
-		return errors.New("the consensus host lacks Lookup, Members, Removed, Voters or Fatal")
+	case c.Lookup == nil, c.Members == nil, c.Removed == nil, c.Voters == nil, c.Fatal == nil, c.Succeeds == nil, c.GaveUp == nil:
+		return errors.New("the consensus host lacks Lookup, Members, Removed, Voters, Fatal, Succeeds or GaveUp")
 	}
 	if c.Multiplier <= 0 {
 		c.Multiplier = 1

@@ -30,6 +30,8 @@ type Identity struct {
 //	raft/identity    the node id
 //	raft/log.db      log and stable values
 //	raft/snapshots/
+//	raft.damaged-N/  raft/ of a former id of this node: see Quarantine
+//	peers            where the other servers were, for a node whose log is damaged: see savePeers
 type Dir struct {
 	path string
 	lock *os.File
@@ -52,6 +54,8 @@ type lineage struct {
 	Removed   bool     `json:"removed,omitempty"`  // the cluster has removed NodeID
 	Promise   promise  `json:"promise,omitzero"`   // the one cluster this node helps to create
 	GivenUp   []string `json:"givenUp,omitempty"`  // clusters of its own that it will never create
+	Leaving   string   `json:"leaving,omitempty"`  // the id whose log is about to be moved aside
+	Former    []string `json:"former,omitempty"`   // ids whose log was moved aside as damaged: they never come back
 }
 
 // promise names a cluster that does not exist yet and the only node that may create it.
@@ -141,6 +145,8 @@ func (d *Dir) load() error {
 	switch err := readSealed(identity, &id); {
 	case err == nil && !known:
 		return &DamageError{File: filepath.Join(d.path, "lineage"), Reason: "it is missing beside a log"}
+	case err == nil && slices.Contains(d.lineage.Former, id.NodeID):
+		return fmt.Errorf("%s holds the log of the node %s, which was given up as damaged: its id never comes back; move that directory aside and start again with --join", filepath.Join(d.path, "raft"), id.NodeID)
 	case err == nil:
 		if err := d.checkClone(id); err != nil {
 			return err
@@ -163,7 +169,17 @@ func (d *Dir) load() error {
 		d.boot = laterID(d.lineage.Boot) // the clock went back: later boots compare greater all the same
 	}
 	d.lineage.NodeID, d.lineage.Boot, d.lineage.Removed = id.NodeID, d.boot, false
+	d.lineage.left(id.NodeID)
 	return d.save(d.lineage)
+}
+
+// left settles what became of an id that was being left: it is given up if its log is gone from raft/. If the log is
+// still there nothing has happened yet, and the damage will be found again.
+func (l *lineage) left(now string) {
+	if l.Leaving != "" && l.Leaving != now && !slices.Contains(l.Former, l.Leaving) {
+		l.Former = append(l.Former, l.Leaving)
+	}
+	l.Leaving = ""
 }
 
 // settleID makes a new id where there is none, or where the log that belonged to it is gone: a voter that restarts with
@@ -236,6 +252,9 @@ func (d *Dir) Held() bool {
 	return d.lineage.Held
 }
 
+// Former are the ids that this node once had and gave up because their log was damaged.
+func (d *Dir) Former() []string { return slices.Clone(d.current().Former) }
+
 // Close releases the lock. It is idempotent.
 func (d *Dir) Close() error {
 	if d.lock == nil {
@@ -251,7 +270,7 @@ func (d *Dir) update(change func(*lineage)) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := d.lineage
-	next.GivenUp = slices.Clone(next.GivenUp)
+	next.GivenUp, next.Former = slices.Clone(next.GivenUp), slices.Clone(next.Former)
 	change(&next)
 	if err := d.save(next); err != nil {
 		return err

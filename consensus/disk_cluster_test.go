@@ -17,9 +17,11 @@ import (
 type diskCluster struct {
 	t    testing.TB
 	root string
+	tune func(*Config)
 
-	mu    sync.Mutex // guards the rest
-	nodes map[string]*diskNode
+	mu      sync.Mutex // guards the rest
+	nodes   map[string]*diskNode
+	removed map[string]bool
 }
 
 func (c *diskCluster) lookup(id string) (string, bool) {
@@ -44,17 +46,32 @@ func (c *diskCluster) members() (out []MemberInfo) {
 
 func (c *diskCluster) start(name string) *diskNode {
 	c.t.Helper()
-	n, err := openDisk(c.t, filepath.Join(c.root, name), func(cfg *Config) {
-		cfg.Lookup, cfg.Members = c.lookup, c.members
-		cfg.StableFor = time.Second
-	})
+	n, err := c.tryStart(name)
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	return n
+}
+
+func (c *diskCluster) dir(name string) string { return filepath.Join(c.root, name) }
+
+func (c *diskCluster) tryStart(name string) (*diskNode, error) {
+	n, err := openDisk(c.t, c.dir(name), func(cfg *Config) {
+		cfg.Lookup, cfg.Members = c.lookup, c.members
+		cfg.Removed = func(id string) bool { c.mu.Lock(); defer c.mu.Unlock(); return c.removed[id] }
+		cfg.GaveUp = func(old, _ string) { c.mu.Lock(); defer c.mu.Unlock(); c.removed[old] = true }
+		cfg.StableFor = time.Second
+		if c.tune != nil {
+			c.tune(cfg)
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nodes[name] = n
-	return n
+	return n, nil
 }
 
 func (c *diskCluster) kill(name string) {
@@ -103,7 +120,12 @@ func (c *diskCluster) write(from, to int) {
 
 func newDiskCluster(t testing.TB, size int) *diskCluster {
 	t.Helper()
-	c := &diskCluster{t: t, root: t.TempDir(), nodes: map[string]*diskNode{}}
+	return newTunedDiskCluster(t, size, nil)
+}
+
+func newTunedDiskCluster(t testing.TB, size int, tune func(*Config)) *diskCluster {
+	t.Helper()
+	c := &diskCluster{t: t, root: t.TempDir(), tune: tune, nodes: map[string]*diskNode{}, removed: map[string]bool{}}
 	for i := range size {
 		c.start(fmt.Sprint("n", i))
 	}

@@ -46,6 +46,7 @@ func openDisk(t testing.TB, path string, tune func(*Config)) (*diskNode, error) 
 		Dir: dir, Machine: n.machine, Mux: n.mux, Network: TCP(), Logger: hclog.NewNullLogger(),
 		Lookup:  func(string) (string, bool) { return "", false },
 		Members: func() []MemberInfo { return nil }, Removed: func(string) bool { return false },
+		Succeeds: func(string, string) bool { return true }, GaveUp: func(string, string) {},
 		Voters: func() int { return 5 }, Fatal: func(err error) { t.Errorf("halted: %v", err) },
 	}
 	if tune != nil {

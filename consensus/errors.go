@@ -19,8 +19,8 @@ var (
 	ErrHeldState = errors.New("this node has held the state of a cluster and never creates another one")
 )
 
-// DamageError names a file whose content is not what was written into it. The process should exit with its own status
-// and must not go on with this data directory by itself.
+// DamageError names a file whose content is not what was written into it. The process stops using the data directory. It
+// may go on only after Quarantine; where that is refused it should exit with its own status.
 type DamageError struct {
 	File   string // the damaged file
 	Reason string // what is wrong with it

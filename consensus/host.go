@@ -163,6 +163,7 @@ func (h *Host) Start() error {
 	h.answers.start()
 	h.confirms.start(h.ctx)
 	h.goFunc(h.watchLeadership)
+	h.goFunc(h.rememberPeers)
 	if h.cfg.BootstrapExpect > 1 && !h.cfg.Dir.Held() {
 		h.goFunc(h.createTogether)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -12,13 +13,16 @@ import (
 )
 
 // membership changes the Raft configuration while this node leads. It has three rules and no other hand touches the
-// configuration: live nodes that belong to no configuration become replicas; ids that the cluster has removed leave it;
-// who votes is autopilot's, with our promoter.
+// configuration: live nodes that belong to no configuration become replicas; ids that the cluster has removed, or that
+// their node has given up (succession.go), leave it; who votes is autopilot's, with our promoter.
 type membership struct {
 	h      *Host
 	pilot  *autopilot.Autopilot
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the last run has ended
+
+	mu    sync.Mutex        // guards heirs
+	heirs map[string]string // ids that were given up, and who their nodes are now; of the last round of questions
 }
 
 func newMembership(h *Host) *membership {
@@ -26,7 +30,7 @@ func newMembership(h *Host) *membership {
 	close(m.done)
 	m.pilot = autopilot.New(h.raft, &pilotDelegate{h: h},
 		autopilot.WithLogger(h.cfg.Logger),
-		autopilot.WithPromoter(&promoter{voters: h.cfg.Voters, replaceAfter: h.cfg.ReplaceAfter, now: time.Now}),
+		autopilot.WithPromoter(&promoter{voters: h.cfg.Voters, left: m.left, replaceAfter: h.cfg.ReplaceAfter, now: time.Now}),
 		autopilot.WithUpdateInterval(h.cfg.scaled(500*time.Millisecond)),
 		autopilot.WithReconcileInterval(h.cfg.scaled(time.Second)))
 	return m
@@ -76,6 +80,9 @@ func (m *membership) reconcile(ctx context.Context) {
 	i := slices.IndexFunc(servers, func(s Server) bool { return m.h.cfg.Removed(s.ID) })
 	if i >= 0 {
 		m.remove(ctx, servers, servers[i])
+		return
+	}
+	if m.retire(servers) {
 		return
 	}
 	members := m.h.cfg.Members()

@@ -45,22 +45,28 @@ func (d *pilotDelegate) FetchServerStats(ctx context.Context, servers map[raft.S
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	out := map[raft.ServerID]*autopilot.ServerStats{}
+	said := map[string]*status{} // nil: asked in vain
 	cluster := d.h.cfg.Dir.Identity().ClusterID
 	for id := range servers {
 		wg.Go(func() {
 			st := d.h.status()
 			if string(id) != d.h.id {
 				a, err := d.h.asker.ask(ctx, string(id), question{Kind: askStatus, Cluster: cluster})
-				if st = a.Status; err != nil || st == nil {
-					st = &status{Contact: -1}
+				if st = a.Status; err != nil {
+					st = nil
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			said[string(id)] = st
+			if st == nil {
+				st = &status{Contact: -1}
+			}
 			out[id] = &autopilot.ServerStats{LastContact: time.Duration(st.Contact) * time.Millisecond, LastTerm: st.LastTerm, LastIndex: st.LastIndex}
 		})
 	}
 	wg.Wait()
+	d.h.members.hear(ctx, said)
 	return out
 }
 
@@ -73,6 +79,7 @@ func (d *pilotDelegate) RemoveFailedServer(*autopilot.Server) {}
 // without a replacement.
 type promoter struct {
 	voters       func() int
+	left         func(id string) bool // its node has given the id up: it is dead for good
 	replaceAfter time.Duration
 	now          func() time.Time
 }
@@ -116,7 +123,7 @@ func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autop
 			if srv.State == autopilot.RaftLeader {
 				continue // it neither replaces nor demotes itself
 			}
-			if !srv.Health.Healthy && p.now().Sub(srv.Health.StableSince) >= p.replaceAfter {
+			if !srv.Health.Healthy && (p.left(string(id)) || p.now().Sub(srv.Health.StableSince) >= p.replaceAfter) {
 				dead = append(dead, id)
 			} else {
 				spare = append(spare, id)

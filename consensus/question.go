@@ -28,6 +28,7 @@ const (
 	askRemoved = "removed" // you were removed from this cluster
 	askPromise = "promise" // do you promise to let From create this cluster? (rules A11)
 	askGivenUp = "givenup" // have you given up the creation of this cluster for good?
+	askWithout = "without" // how does your cluster stand without this one of its ids? (quarantine.go)
 )
 
 const maxFrame = 64 << 10
@@ -40,6 +41,7 @@ type question struct {
 	To      string `json:"to"`
 	Term    uint64 `json:"term,omitempty"`
 	Expect  int    `json:"expect,omitempty"`
+	Without string `json:"without,omitempty"` // the id that is not counted
 }
 
 type answer struct {
@@ -52,6 +54,7 @@ type answer struct {
 	Wall    int64   `json:"wall,omitempty"` // unix nanoseconds
 	Status  *status `json:"status,omitempty"`
 	Promise promise `json:"promise,omitzero"` // to whom the promise went instead
+	View    *view   `json:"view,omitempty"`
 }
 
 // status is how far a server is.
@@ -61,6 +64,8 @@ type status struct {
 	LastIndex uint64 `json:"lastIndex"`
 	LastTerm  uint64 `json:"lastTerm"`
 	Contact   int64  `json:"contact"` // milliseconds since the leader was last heard; -1 = never
+
+	Former []string `json:"former,omitempty"` // ids that it had before and gave up as damaged
 }
 
 func writeFrame(w io.Writer, v any) error {

@@ -57,7 +57,7 @@ func contact(r *raft.Raft) time.Duration {
 
 // status is what other nodes are told of this one's log.
 func (h *Host) status() *status {
-	s := &status{Boot: h.cfg.Dir.Identity().Boot, HasState: h.HasState(), Contact: -1}
+	s := &status{Boot: h.cfg.Dir.Identity().Boot, HasState: h.HasState(), Contact: -1, Former: h.cfg.Dir.Former()}
 	r, ok := h.running()
 	if !ok {
 		return s

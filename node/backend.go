@@ -182,11 +182,14 @@ func (b backend) Nodes(ctx context.Context) api.Nodes {
 	}
 	manifests := b.gossip.Manifests()
 	seen := map[string]bool{}
+	view := b.store.View()
 	for _, m := range b.gossip.Members() {
 		seen[m.ID] = true
+		if row := view.Member(m.ID); row != nil && row.Removed && m.State == gossip.Gone && roles[m.ID] == "" {
+			continue
+		}
 		out.Nodes = append(out.Nodes, describe(m, roles[m.ID], manifests[m.ID]))
 	}
-	view := b.store.View()
 	for id, role := range roles {
 		if seen[id] {
 			continue

@@ -67,6 +67,26 @@ func (n *Node) removed(id string) bool {
 	return m != nil && m.Removed
 }
 
+// succeeds tells whether two ids belong to nodes of one name.
+func (n *Node) succeeds(old, by string) bool {
+	row := n.store.View().Member(old)
+	m, ok := n.gossip.Lookup(by)
+	return ok && row != nil && m.Name != "" && m.Name == row.Name
+}
+
+// gaveUp has the leader strike an id off whose node has come back under another one.
+func (n *Node) gaveUp(old, by string) {
+	l := n.coord.leader()
+	if l == nil || n.store.View().Member(old) == nil {
+		return
+	}
+	_ = l.enqueue(&scheduler.RemoveMember{ID: old}, false, func(r scheduler.Reply, err error) {
+		if err == nil && r.Err == nil {
+			n.log.Info("an id was given up for good", "id", old, "node", by)
+		}
+	})
+}
+
 func (n *Node) voters() int {
 	return int(n.store.View().Setting(state.SettingVoters, int64(n.cfg.Voters)))
 }

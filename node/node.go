@@ -105,12 +105,14 @@ func (n *Node) listen() (err error) {
 // openFiles opens what lives beside Raft, and removes what processes of an earlier start left running.
 func (n *Node) openFiles() (err error) {
 	id := n.dir.Identity()
-	killed, err := pyexec.Sweep(id.NodeID+"/", n.boot())
-	if err != nil {
-		return err
-	}
-	if killed > 0 {
-		n.log.Warn("processes of an earlier start were still alive and have been killed", "count", killed)
+	for _, earlier := range append(n.dir.Former(), id.NodeID) {
+		killed, err := pyexec.Sweep(earlier+"/", n.boot())
+		if err != nil {
+			return err
+		}
+		if killed > 0 {
+			n.log.Warn("processes of an earlier start were still alive and have been killed", "count", killed)
+		}
 	}
 	n.peers = newPeers(consensus.TCP(), n.peerAddress)
 	if n.journal, err = journal.Open(filepath.Join(n.dir.Path(), "journal"), n.log, journal.Options{}); err != nil {
@@ -141,7 +143,7 @@ func (n *Node) openMesh() (err error) {
 	}
 	n.host, err = consensus.Open(consensus.Config{
 		Dir: n.dir, Machine: consensus.StoreMachine(n.store), Mux: n.mux, Network: consensus.TCP(), Logger: n.log,
-		Lookup: n.peerAddress, Members: n.members, Removed: n.removed, Voters: n.voters, Fatal: n.halt,
+		Lookup: n.peerAddress, Members: n.members, Removed: n.removed, Succeeds: n.succeeds, GaveUp: n.gaveUp, Voters: n.voters, Fatal: n.halt,
 		BootstrapExpect: n.cfg.BootstrapExpect, StableFor: n.cfg.stableFor,
 	})
 	if err != nil {

@@ -184,7 +184,8 @@ func (c *simCluster) start(disk *simDisk, i int) *simNode {
 	n.gone, n.store, n.mux = make(chan struct{}), state.New(), consensus.NewMux(ln, log)
 	n.host, err = consensus.Open(consensus.Config{
 		Dir: n.dir, Machine: consensus.StoreMachine(n.store), Mux: n.mux, Network: network, Logger: hclog.NewNullLogger(),
-		Lookup: c.lookup, Members: c.members, Removed: func(string) bool { return false }, Voters: func() int { return c.size },
+		Lookup: c.lookup, Members: c.members, Removed: func(string) bool { return false },
+		Succeeds: func(string, string) bool { return true }, GaveUp: func(string, string) {}, Voters: func() int { return c.size },
 		Fatal: func(err error) { panic(err) }, StableFor: 10 * time.Millisecond, Store: n.log, Snapshots: n.snaps,
 	})
 	if err != nil {
