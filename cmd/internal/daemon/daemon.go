@@ -48,7 +48,8 @@ Exit status:
    0  stopped on request
    1  failed: the last line on stderr says why
    2  wrong flags, variables or configuration file
-  30  the data directory is damaged: the message names the file and what to do
+  30  the data directory is damaged and the node could not come back by itself: the message names the
+      file and what to do
 `
 
 // Main runs a node until it is told to stop and returns the exit status. program is how the user started
@@ -75,7 +76,7 @@ func Main(program string, args []string, env func(string) (string, bool), stdout
 	logger := hclog.New(&hclog.LoggerOptions{
 		Name: "coflux", Level: hclog.LevelFromString(s.cfg.LogLevel), Output: stderr, JSONFormat: s.cfg.LogJSON,
 	})
-	if err := run(s.cfg, logger); err != nil {
+	if err := serve(s.cfg, logger); err != nil {
 		fmt.Fprintln(stderr, err)
 		var damage *consensus.DamageError
 		if errors.As(err, &damage) {
@@ -118,12 +119,49 @@ func (s *settings) printHelp(w io.Writer) {
 	fmt.Fprint(w, helpTail)
 }
 
-// run starts the node and stops it when a signal arrives or when it fails.
-func run(cfg node.Config, logger hclog.Logger) error {
+// maxQuarantines is how often one process comes back from damage: a disk that damages what is written to it needs a person.
+const maxQuarantines = 3
+
+// serve runs the node, and runs it again as another one when its data was damaged and the mesh can do without it.
+func serve(cfg node.Config, logger hclog.Logger) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	for range maxQuarantines {
+		err := run(cfg, logger, signals)
+		var damage *consensus.DamageError
+		if !errors.As(err, &damage) {
+			return err
+		}
+		if stopped, err := quarantine(cfg, damage, logger, signals); err != nil || stopped {
+			return err
+		}
+	}
+	return run(cfg, logger, signals)
+}
 
+// quarantine moves damaged data aside, unless a signal ends the process first.
+func quarantine(cfg node.Config, damage *consensus.DamageError, logger hclog.Logger, signals <-chan os.Signal) (stopped bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- consensus.Quarantine(ctx, consensus.QuarantineConfig{Path: cfg.DataDir, Damage: damage, Network: consensus.TCP(), Logger: logger})
+	}()
+	select {
+	case err := <-done:
+		return false, err
+	case <-signals:
+		cancel()
+		if err := <-done; err != nil {
+			return true, damage
+		}
+		return true, nil
+	}
+}
+
+// run starts the node and stops it when a signal arrives or when it fails.
+func run(cfg node.Config, logger hclog.Logger, signals <-chan os.Signal) error {
 	n, err := node.New(cfg, logger)
 	if err != nil {
 		return err

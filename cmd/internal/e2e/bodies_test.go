@@ -79,9 +79,11 @@ def spawner(token, gate):
 
 @workflow()
 def talk(token, gate):
+    effect("start", token)
     print("begin", token)
     pass_gate(gate)
     print("end", token)
+    effect("end", token)
     return {"token": token}
 
 
