@@ -41,6 +41,8 @@ type Config struct {
 	Executor string
 	// Provides and Accepts are tags of the form name:value, or name for name:true.
 	Provides, Accepts []string
+	// KillGrace is the time between SIGTERM and SIGKILL for a body that is cancelled or out of time; 0 = no SIGTERM.
+	KillGrace time.Duration
 	// Concurrency is the number of slots: bodies that run at once.
 	Concurrency int
 	// Workspace that the node's agent serves, and Project that requests without one mean.
@@ -82,6 +84,9 @@ func Default() Config {
 		DrainTimeout: 2 * time.Minute, LogLevel: "info", Version: "dev",
 	}
 }
+
+// maxKillGrace bounds for how long a body that nobody wants may hold its slot.
+const maxKillGrace = 10 * time.Minute
 
 // nodeName is what a node may be called.
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -141,6 +146,8 @@ func (c Config) Validate() error {
 		return errors.New("--bootstrap-expect of 2 or more needs --join, to find the others")
 	case c.DrainTimeout < 0:
 		return fmt.Errorf("--drain-timeout %s is negative: give 0 for no limit, or a duration such as 30s", c.DrainTimeout)
+	case c.KillGrace < 0 || c.KillGrace > maxKillGrace:
+		return fmt.Errorf("--kill-grace %s is not possible: give 0 to kill at once, or a duration up to %s, for example 5s", c.KillGrace, maxKillGrace)
 	case !scheduler.ValidWorkspace(c.Workspace):
 		return fmt.Errorf("--workspace %q cannot name a workspace: use letters, digits, _ and - in segments between slashes", c.Workspace)
 	case strings.TrimSpace(c.Project) == "":

@@ -3,6 +3,7 @@ package node
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConfigSaysWhatIsWrong(t *testing.T) {
@@ -18,6 +19,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		`--repo "flows.py/x"`:       func(c *Config) { c.Repos = []string{"flows.py/x"} },
 		`--name "a b"`:              func(c *Config) { c.Name = "a b" },
 		"--concurrency 0":           func(c *Config) { c.Concurrency = 0 },
+		"--kill-grace -1s":          func(c *Config) { c.KillGrace = -time.Second },
 		"--voters 4":                func(c *Config) { c.Voters = 4 },
 		"needs --join":              func(c *Config) { c.BootstrapExpect = 3 },
 		`--workspace "a b"`:         func(c *Config) { c.Workspace = "a b" },

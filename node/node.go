@@ -174,7 +174,7 @@ func (n *Node) openAgent() (err error) {
 	}
 	n.pool, err = pyexec.New(pyexec.Config{
 		Adapter: n.cfg.Adapter, Python: n.cfg.Python, Path: n.cfg.Path, Modules: n.cfg.Repos, Warm: min(n.cfg.Concurrency, 4),
-		Executor: n.cfg.Executor, Scratch: scratch, Boot: n.boot(), Logger: n.log.Named("python"), Trace: n.traceBody,
+		Executor: n.cfg.Executor, KillGrace: n.cfg.KillGrace, Scratch: scratch, Boot: n.boot(), Logger: n.log.Named("python"), Trace: n.traceBody,
 	})
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (b *body) finished() bool {
 // expire is the timer's: the result is reported when the process is gone, with everything it said.
 func (b *body) expire() {
 	b.timedOut.Store(true)
-	b.exec.kill()
+	b.exec.end()
 }
 
 func (b *body) stopTimer() {
@@ -85,7 +85,11 @@ func (b *body) kill(fence bool) {
 	}
 	b.killed.Store(true)
 	if e := b.pool.executorOf(b); e != nil {
-		e.kill()
+		if fence {
+			e.kill()
+		} else {
+			e.end()
+		}
 	}
 }
 

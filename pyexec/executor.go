@@ -117,6 +117,15 @@ func (e *executor) taps() []*tap {
 
 func (e *executor) kill() { e.proc.kill() }
 
+// end is kill for bodies that are cancelled or out of time: they are asked first, if the node grants that.
+func (e *executor) end() {
+	if e.pool.cfg.KillGrace < time.Millisecond {
+		e.proc.kill()
+		return
+	}
+	e.proc.end(e.pool.cfg.KillGrace)
+}
+
 // assign gives the executor its one job, after readied said nil; false if the executor is dead already.
 func (e *executor) assign(b *body) bool {
 	e.mu.Lock()

@@ -50,6 +50,7 @@ type guardServer struct {
 	mu        sync.Mutex
 	procs     map[int]uint64       // pid of a group leader -> id of the spawn
 	templates map[uint64]*template // not yet reaped
+	grace     graces
 
 	fencing atomic.Bool // from here on every end is the guard's doing
 
@@ -60,7 +61,8 @@ type guardServer struct {
 }
 
 func runGuard() error {
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	// Caught and dropped, not ignored: what is ignored would be so in executors and all that they start.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	// Orphans of executors come to the guard and not to init, so it can find and end those that left their group.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	conn, err := controlConn(os.NewFile(3, "guard-control"))
@@ -69,7 +71,7 @@ func runGuard() error {
 	}
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
-		procs: map[int]uint64{}, templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+		procs: map[int]uint64{}, grace: newGraces(), templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
 	}
 	// The system call answers 20 - nice.
 	if raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
@@ -168,6 +170,8 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 		g.template(m)
 	case "kill":
 		g.kill(m.ID)
+	case "end":
+		g.end(m.ID, time.Duration(m.Grace)*time.Millisecond)
 	case "killall":
 		g.killGroups()
 	case "alive":
@@ -223,6 +227,7 @@ func (g *guardServer) wakeReaper() {
 func (g *guardServer) kill(id uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.grace.over(id)
 	for pid, owner := range g.procs {
 		if owner == id {
 			unix.Kill(-pid, unix.SIGKILL)
@@ -233,6 +238,7 @@ func (g *guardServer) kill(id uint64) {
 func (g *guardServer) killGroups() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.grace.allOver()
 	for pid := range g.procs {
 		unix.Kill(-pid, unix.SIGKILL)
 	}

@@ -43,6 +43,9 @@ type guardProcess struct {
 
 func (p *guardProcess) pid() int { return p.n }
 func (p *guardProcess) kill()    { p.g.send(guardMessage{Op: "kill", ID: p.id}, nil) }
+func (p *guardProcess) end(grace time.Duration) {
+	p.g.send(guardMessage{Op: "end", ID: p.id, Grace: grace.Milliseconds()}, nil)
+}
 
 // errUnforked means that the template has failed to make this process.
 var errUnforked = errors.New("the template has not forked the process")

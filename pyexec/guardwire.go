@@ -15,7 +15,7 @@ import (
 // The control socket is a SOCK_SEQPACKET pair: one packet is one JSON object, descriptors ride along as SCM_RIGHTS,
 // and the end of either side is an EOF that comes after everything sent before it.
 //
-//	node  -> guard  spawn (+fds) | fork (+fds, from a template) | template (start one) | kill | killall | alive | peers | quit
+//	node  -> guard  spawn (+fds) | fork (+fds, from a template) | template (start one) | kill | end (with a grace) | killall | alive | peers | quit
 //	guard -> node   started | failed | unforked | exited | fenced | templateReady | templateRefused | templateEnded
 
 // maxPacket bounds one packet; the kernel refuses to send more than the socket buffer (about 200 KiB).
@@ -31,6 +31,7 @@ type guardMessage struct {
 	Env   []string    `json:"env,omitempty"`
 	Dir   string      `json:"dir,omitempty"`
 	Until int64       `json:"until,omitempty"`
+	Grace int64       `json:"grace,omitempty"` // milliseconds
 	Peers []Statement `json:"peers,omitempty"`
 
 	From uint64 `json:"from,omitempty"` // the template

@@ -219,7 +219,8 @@ func (p *Pool) onExit(e *executor, s exitStatus) {
 	p.refill()
 }
 
-// Kill ends an execution at once: SIGKILL to its process group, no result, then Terminated.
+// Kill ends an execution: SIGKILL to its process group, SIGTERM before it where there is a Config.KillGrace; no result, then
+// Terminated.
 func (p *Pool) Kill(executionID string) {
 	p.mu.Lock()
 	b := p.bodies[executionID]

@@ -37,7 +37,7 @@ func (g *guardServer) reap() {
 		}
 		g.mu.Lock()
 		id, ours := g.procs[pid]
-		if ours {
+		if ours && !g.grace.lasts(id) {
 			unix.Kill(-pid, unix.SIGKILL)
 		}
 		var ws syscall.WaitStatus
@@ -63,6 +63,9 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 	}
 	strays := map[int]bool{}
 	alive := func() bool {
+		if g.rests(id, pgid) {
+			return true
+		}
 		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0
 	}
 	if !alive() {
@@ -71,6 +74,9 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
 	}
 	go func() {
 		defer report()
+		for g.rests(id, pgid) {
+			time.Sleep(5 * time.Millisecond)
+		}
 		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if !alive() {
 				return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // spawner starts processes, as the guard's client does.
@@ -13,10 +14,11 @@ type spawner interface {
 	spawn(spec spawnSpec, ended func(exitStatus)) (process, error)
 }
 
-// process is a started process; kill is SIGKILL to its whole group.
+// process is a started process; kill is SIGKILL to its whole group, end is SIGTERM to it and SIGKILL when the grace is over.
 type process interface {
 	pid() int
 	kill()
+	end(grace time.Duration)
 }
 
 type spawnSpec struct {

@@ -30,6 +30,10 @@ type Config struct {
 	// SDK), spawn (each from its program file); "" = fork with our SDK, spawn with any other adapter.
 	Executor string
 
+	// KillGrace is how long a body that is cancelled or out of time has between SIGTERM and SIGKILL; 0 = SIGKILL at once. The
+	// fence (KillAll, AliveUntil, the end of the node) never waits for it.
+	KillGrace time.Duration
+
 	// DiscoverTimeout limits the import of one module; 0 = 60 s.
 	DiscoverTimeout time.Duration
 

@@ -24,7 +24,7 @@ func environment(m map[string]string) func(string) (string, bool) {
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "node.toml")
-	text := "repo = [\"file.one\", \"file.two\"]\nname = \"file\"\nhttp-port = 1000\ngossip_port = 1001\npeer_port = 1002\nreload = true\ndrain_timeout = \"7s\"\nprovides = [\"gpu\", \"region:eu\"]\n"
+	text := "repo = [\"file.one\", \"file.two\"]\nname = \"file\"\nhttp-port = 1000\ngossip_port = 1001\npeer_port = 1002\nreload = true\ndrain_timeout = \"7s\"\nprovides = [\"gpu\", \"region:eu\"]\nkill_grace = \"5s\"\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,7 @@ func TestPrecedence(t *testing.T) {
 	want := node.Default()
 	want.HTTPPort, want.GossipPort, want.PeerPort = 3000, 2001, 1002
 	want.Join, want.Repos, want.Path = []string{"a:1", "b:2", "c:3"}, []string{"file.one", "file.two"}, []string{"x", "y"}
+	want.KillGrace = 5 * time.Second
 	want.Provides, want.Accepts = []string{"gpu", "region:eu"}, []string{"disk:ssd", "disk:nvme"}
 	want.Name, want.Reload, want.Insecure, want.DrainTimeout = "file", true, true, 7*time.Second
 	if diff := cmp.Diff(want, s.cfg, cmpopts.IgnoreUnexported(node.Config{})); diff != "" {

@@ -190,3 +190,43 @@ def closed_channel():
 @task()
 def long_message(size):
     raise ValueError("m" * size)
+
+
+@task()
+def asked_to_end(directory, how):
+    """A sub-process in its group and itself, which both note that they were asked; stubborn ones go on all the same."""
+    import signal
+    import subprocess
+
+    goes = "" if how == "stubborn" else "exit;"
+    # The shell says late that it is ready: the body must be the last.
+    shell = f"trap 'sleep 0.1; echo yes > {directory}/child; {goes}' TERM; echo $$ > {directory}/shell; while :; do sleep 0.01; done"
+    child = subprocess.Popen(["sh", "-c", shell])
+
+    def asked(*_):
+        with open(f"{directory}/body", "w") as f:
+            f.write("yes")
+        print("asked to end")
+        if how != "stubborn":
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, asked)
+    pids = [os.getpid(), child.pid]
+    if how == "stubborn":
+        pids.append(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid)
+    while not os.path.exists(f"{directory}/shell"):
+        time.sleep(0.001)
+    with open(f"{directory}/tmp", "w") as f:
+        f.write(" ".join(map(str, pids)))
+    os.rename(f"{directory}/tmp", f"{directory}/pids")
+    while True:
+        time.sleep(1000)
+
+
+@task()
+def terminate():
+    import subprocess
+
+    child = subprocess.Popen(["sleep", "1000"])
+    child.terminate()
+    return child.wait()
