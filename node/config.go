@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/node/api"
+	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Executor string
 	// Provides and Accepts are tags of the form name:value, or name for name:true.
 	Provides, Accepts []string
+	// Limits are what each process of a body may use at most: memory=2G, cpu=60 (seconds), files=1024.
+	Limits []string
 	// KillGrace is the time between SIGTERM and SIGKILL for a body that is cancelled or out of time; 0 = no SIGTERM.
 	KillGrace time.Duration
 	// Concurrency is the number of slots: bodies that run at once.
@@ -130,6 +133,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := scheduler.ParseTags(c.Accepts); err != nil {
 		return fmt.Errorf("--accepts: %w", err)
+	}
+	if _, err := pyexec.ParseLimits(c.Limits); err != nil {
+		return fmt.Errorf("--limit: %w", err)
 	}
 	switch {
 	case !nodeName.MatchString(c.Name):

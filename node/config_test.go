@@ -12,14 +12,15 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		t.Fatalf("the default is refused: %v", err)
 	}
 	for want, change := range map[string]func(*Config){
-		"--http-port 70000":         func(c *Config) { c.HTTPPort = 70000 },
-		"port 7946 is given twice":  func(c *Config) { c.PeerPort = 7946 },
-		`--join "nowhere"`:          func(c *Config) { c.Join = []string{"nowhere"} },
-		`--allow-origin "*"`:        func(c *Config) { c.AllowOrigins = []string{"*"} },
-		`--repo "flows.py/x"`:       func(c *Config) { c.Repos = []string{"flows.py/x"} },
-		`--name "a b"`:              func(c *Config) { c.Name = "a b" },
-		"--concurrency 0":           func(c *Config) { c.Concurrency = 0 },
-		"--kill-grace -1s":          func(c *Config) { c.KillGrace = -time.Second },
+		"--http-port 70000":        func(c *Config) { c.HTTPPort = 70000 },
+		"port 7946 is given twice": func(c *Config) { c.PeerPort = 7946 },
+		`--join "nowhere"`:         func(c *Config) { c.Join = []string{"nowhere"} },
+		`--allow-origin "*"`:       func(c *Config) { c.AllowOrigins = []string{"*"} },
+		`--repo "flows.py/x"`:      func(c *Config) { c.Repos = []string{"flows.py/x"} },
+		`--name "a b"`:             func(c *Config) { c.Name = "a b" },
+		"--concurrency 0":          func(c *Config) { c.Concurrency = 0 },
+		"--kill-grace -1s":         func(c *Config) { c.KillGrace = -time.Second },
+		`--limit: "memory=lots" cannot be a limit: "lots" is not a size`: func(c *Config) { c.Limits = []string{"memory=lots"} },
 		"--voters 4":                func(c *Config) { c.Voters = 4 },
 		"needs --join":              func(c *Config) { c.BootstrapExpect = 3 },
 		`--workspace "a b"`:         func(c *Config) { c.Workspace = "a b" },

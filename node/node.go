@@ -172,9 +172,13 @@ func (n *Node) openAgent() (err error) {
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return fmt.Errorf("make the scratch directory: %w", err)
 	}
+	limits, err := pyexec.ParseLimits(n.cfg.Limits)
+	if err != nil {
+		return err
+	}
 	n.pool, err = pyexec.New(pyexec.Config{
 		Adapter: n.cfg.Adapter, Python: n.cfg.Python, Path: n.cfg.Path, Modules: n.cfg.Repos, Warm: min(n.cfg.Concurrency, 4),
-		Executor: n.cfg.Executor, KillGrace: n.cfg.KillGrace, Scratch: scratch, Boot: n.boot(), Logger: n.log.Named("python"), Trace: n.traceBody,
+		Executor: n.cfg.Executor, Limits: limits, KillGrace: n.cfg.KillGrace, Scratch: scratch, Boot: n.boot(), Logger: n.log.Named("python"), Trace: n.traceBody,
 	})
 	if err != nil {
 		return err

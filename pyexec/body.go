@@ -15,6 +15,7 @@ type body struct {
 	pool *Pool
 	exec *executor // set once, before the job is written
 
+	limits   Limits // of the node and the target
 	snapshot string // the code it runs, empty = the files as they are
 	lane     *lane  // where its executor comes from; the pool's mu guards it
 
@@ -123,7 +124,7 @@ func (b *body) outcome(s exitStatus) Result {
 	if b.timedOut.Load() {
 		return Result{Timeout: true}
 	}
-	return Result{Error: internal(fmt.Sprintf("EOF: the process ended without a result (%s)", s))}
+	return Result{Error: internal(fmt.Sprintf("EOF: the process ended without a result (%s)", b.limits.explain(s)))}
 }
 
 func (b *body) trace(stage string) {

@@ -84,6 +84,18 @@ func (c *codeStore) release(snapshot string) string {
 	return c.drop(snapshot)
 }
 
+// limitsOf are the target's own.
+func (c *codeStore) limitsOf(module, target string) Limits {
+	for _, code := range c.good {
+		for _, t := range code.targets {
+			if t.Module == module && t.Name == target && t.Limits != nil {
+				return *t.Limits
+			}
+		}
+	}
+	return Limits{}
+}
+
 // replace puts new code into service and returns the old snapshots that nobody needs any more.
 func (c *codeStore) replace(fresh map[string]goodCode) []string {
 	if len(fresh) == 0 {

@@ -93,9 +93,9 @@ func onError(b *body, _ int64, params json.RawMessage) error {
 		return nil
 	}
 	e := p.Error
-	b.deliver(Result{Error: &Error{
-		Type: e.Type, Message: e.Message, Frames: parseTraceback(e.Traceback), Retryable: e.Retryable,
-	}})
+	failure := &Error{Type: e.Type, Message: e.Message, Frames: parseTraceback(e.Traceback), Retryable: e.Retryable}
+	b.limits.memoryError(failure)
+	b.deliver(Result{Error: failure})
 	return nil
 }
 

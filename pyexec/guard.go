@@ -1,6 +1,7 @@
 package pyexec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +48,10 @@ type guardServer struct {
 	conn *net.UnixConn
 	boot string
 	nice int // of executors
+	oom  int // their oom_score_adj
+
+	limits Limits // of executors; templates have none, so that executors do not inherit what a template has used
+	memory *oomWatch
 
 	mu        sync.Mutex
 	procs     map[int]uint64       // pid of a group leader -> id of the spawn
@@ -71,12 +77,17 @@ func runGuard() error {
 	}
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
-		procs: map[int]uint64{}, grace: newGraces(), templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
 	}
 	// The system call answers 20 - nice.
 	if raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
 		g.nice = 20 - raw + childNice
 	}
+	g.oom = min(readInt("/proc/self/oom_score_adj")+childOOMScore, 1000)
+	if err := json.Unmarshal([]byte(os.Getenv(guardLimitsEnv)), &g.limits); err != nil {
+		return fmt.Errorf("the limits are unreadable: %w", err)
+	}
+	go g.memory.run()
 	go g.out.run()
 	go g.reap()
 	quiet := g.serve()
@@ -188,6 +199,9 @@ func (g *guardServer) spawn(m guardMessage, fds []int) {
 	}
 	g.mu.Lock()
 	pid, err := g.exec(m.ID, m.Argv, m.Env, m.Dir, files)
+	if err == nil {
+		g.limits.apply(pid)
+	}
 	g.mu.Unlock()
 	if err != nil {
 		g.out.put(guardMessage{Op: "failed", ID: m.ID, Text: fmt.Sprintf("cannot start %s: %v", m.Argv[0], err)})
@@ -213,6 +227,7 @@ func (g *guardServer) exec(id uint64, argv, env []string, dir string, files []ui
 
 func (g *guardServer) afterBirth(pid int) {
 	unix.Setpriority(unix.PRIO_PROCESS, pid, g.nice)
+	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(g.oom)), 0) // higher is always allowed
 	g.wakeReaper()
 }
 
@@ -244,9 +259,16 @@ func (g *guardServer) killGroups() {
 	}
 }
 
+// readInt reads a file with one number; 0 if there is none.
+func readInt(file string) int {
+	b, _ := os.ReadFile(file)
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n
+}
+
 // mergeEnv puts more over base, without doubles and without what is meant for the guard alone.
 func mergeEnv(base, more []string) []string {
-	names := map[string]bool{guardBootEnv: true}
+	names := map[string]bool{guardBootEnv: true, guardLimitsEnv: true}
 	for _, v := range more {
 		name, _, _ := strings.Cut(v, "=")
 		names[name] = true

@@ -1,6 +1,7 @@
 package pyexec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -53,7 +54,11 @@ var errUnforked = errors.New("the template has not forked the process")
 var errGuardGone = errors.New("the guard process is gone and every execution with it")
 
 // startGuard starts this binary again as a guard. It outlives the node for as long as its last duty takes.
-func startGuard(scratch, boot string, logger hclog.Logger) (*guard, error) {
+func startGuard(scratch, boot string, limits Limits, logger hclog.Logger) (*guard, error) {
+	bounds, err := json.Marshal(limits)
+	if err != nil {
+		return nil, fmt.Errorf("the limits cannot be told to the guard: %w", err)
+	}
 	mine, theirs, err := controlPair()
 	if err != nil {
 		return nil, err
@@ -72,7 +77,7 @@ func startGuard(scratch, boot string, logger hclog.Logger) (*guard, error) {
 	defer log.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{guardName}, Stderr: log, ExtraFiles: []*os.File{theirs},
-		Env: append(os.Environ(), guardBootEnv+"="+boot),
+		Env: append(os.Environ(), guardBootEnv+"="+boot, guardLimitsEnv+"="+string(bounds)),
 		// Its own session: a Ctrl-C in the node's terminal is not for it.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}

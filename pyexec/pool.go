@@ -102,7 +102,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
 	}
-	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.log)
+	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.cfg.Limits, p.log)
 	if err != nil {
 		null.Close()
 		return err
@@ -220,7 +220,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 	// Nothing of it is alive. A statement that it is still trying to make would come after the node is back, and be false
 	// of what runs then.
 	g.cmd.Process.Kill()
-	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.log)
+	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.cfg.Limits, p.log)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ func (p *Pool) Run(job Job, host Host) error {
 	}
 	b.snapshot = p.code.use(job.Module)
 	b.lane = p.laneOf(b.snapshot)
+	b.limits = p.cfg.Limits.and(p.code.limitsOf(job.Module, job.Target))
 	p.bodies[job.ExecutionID] = b
 	p.waiting = append(p.waiting, b)
 	p.match()

@@ -17,6 +17,9 @@ import (
 // for one of them.
 const guardBootEnv = "COFLUX_GUARD_BOOT"
 
+// guardLimitsEnv tells the guard the Limits of executors, as JSON.
+const guardLimitsEnv = "COFLUX_GUARD_LIMITS"
+
 // executorEnv marks an executor and what it starts with the number of its spawn.
 const executorEnv = "COFLUX_EXECUTOR"
 
@@ -41,20 +44,22 @@ func (g *guardServer) reap() {
 			unix.Kill(-pid, unix.SIGKILL)
 		}
 		var ws syscall.WaitStatus
-		syscall.Wait4(pid, &ws, 0, nil)
+		var used syscall.Rusage
+		syscall.Wait4(pid, &ws, 0, &used)
 		delete(g.procs, pid)
 		g.mu.Unlock()
 		if ours {
-			g.ended(id, pid, ws)
+			g.ended(id, pid, ws, int64(used.Utime.Sec+used.Stime.Sec))
 		}
 	}
 }
 
 // ended reports a process when the last member of its group is gone too.
-func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus) {
+func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int64) {
 	status := &exitStatus{Code: ws.ExitStatus(), Gone: g.fencing.Load()}
 	if ws.Signaled() {
-		status.Signal = int(ws.Signal())
+		status.Signal, status.CPU = int(ws.Signal()), cpu
+		status.OOM = ws.Signal() == unix.SIGKILL && g.memory.recent()
 	}
 	report := func() {
 		if !g.templateGone(id, *status) {

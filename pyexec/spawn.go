@@ -36,6 +36,9 @@ type exitStatus struct {
 	Code   int  `json:"code"`
 	Signal int  `json:"signal,omitempty"`
 	Gone   bool `json:"gone,omitempty"`
+
+	CPU int64 `json:"cpu,omitempty"` // seconds of processor time that it and the children it waited for have used
+	OOM bool  `json:"oom,omitempty"` // the kernel ended some process for want of memory at about that time
 }
 
 func (s exitStatus) String() string {

@@ -30,6 +30,9 @@ type Config struct {
 	// SDK), spawn (each from its program file); "" = fork with our SDK, spawn with any other adapter.
 	Executor string
 
+	// Limits bound every execution and discovery; a target's own can only be tighter.
+	Limits Limits
+
 	// KillGrace is how long a body that is cancelled or out of time has between SIGTERM and SIGKILL; 0 = SIGKILL at once. The
 	// fence (KillAll, AliveUntil, the end of the node) never waits for it.
 	KillGrace time.Duration
@@ -247,6 +250,7 @@ type Target struct {
 	Delay       Millis              `json:"delay,omitempty"`
 	Memo        json.RawMessage     `json:"memo,omitempty"`
 	Requires    map[string][]string `json:"requires,omitempty"`
+	Limits      *Limits             `json:"limits,omitempty"` // nil = none of its own
 	Recurrent   bool                `json:"recurrent,omitempty"`
 	Timeout     Millis              `json:"timeout,omitempty"`
 	IsStub      bool                `json:"is_stub,omitempty"`

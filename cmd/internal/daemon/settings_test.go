@@ -31,7 +31,7 @@ func TestPrecedence(t *testing.T) {
 	s := newSettings()
 	err := s.parse([]string{"--http-port", "3000", "--join=a:1,b:2", "--join", "c:3"}, environment(map[string]string{
 		"COFLUX_NODE_CONFIG": file, "COFLUX_NODE_HTTP_PORT": "2000", "COFLUX_NODE_GOSSIP_PORT": "2001",
-		"COFLUX_NODE_INSECURE": "1", "COFLUX_NODE_PATH": "x,y", "COFLUX_NODE_NAME": "", "COFLUX_NODE_ACCEPTS": "disk:ssd,disk:nvme",
+		"COFLUX_NODE_INSECURE": "1", "COFLUX_NODE_PATH": "x,y", "COFLUX_NODE_NAME": "", "COFLUX_NODE_LIMIT": "memory=2G,cpu=60", "COFLUX_NODE_ACCEPTS": "disk:ssd,disk:nvme",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +39,7 @@ func TestPrecedence(t *testing.T) {
 	want := node.Default()
 	want.HTTPPort, want.GossipPort, want.PeerPort = 3000, 2001, 1002
 	want.Join, want.Repos, want.Path = []string{"a:1", "b:2", "c:3"}, []string{"file.one", "file.two"}, []string{"x", "y"}
+	want.Limits = []string{"memory=2G", "cpu=60"}
 	want.KillGrace = 5 * time.Second
 	want.Provides, want.Accepts = []string{"gpu", "region:eu"}, []string{"disk:ssd", "disk:nvme"}
 	want.Name, want.Reload, want.Insecure, want.DrainTimeout = "file", true, true, 7*time.Second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coflux import _limits
 from coflux._target import Target
 
 TYPE_CHECKING = False
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, overload
 
     from coflux._generic import P, T
+    from coflux._limits import Limits
     from coflux._options import Cache, Defer, Duration, Names, Retries, Tags
 
     class Decorator(Protocol):
@@ -32,6 +34,7 @@ def task(
     memo: bool | Names | None = None,
     requires: Tags | None = None,
     timeout: Duration = 0,
+    limits: Limits | None = None,
 ) -> Decorator:
     """Makes a function a step that workflows and tasks can call.
 
@@ -40,13 +43,14 @@ def task(
     is run again after a failure (True: for ever, 1 to 60 s apart). recurrent: run again after each None. defer: of the
     calls that wait to start only the newest runs. delay: seconds before the start and between recurrences. memo: calls
     with equal arguments (or equal named ones) in one run are one step; False: not even if the run memoises. requires:
-    tags that the worker must have. timeout: seconds after which an attempt is ended. Times may be timedeltas.
+    tags that the worker must have. timeout: seconds after which an attempt is ended. Times may be timedeltas. limits: what each
+    of its processes may use: {"memory": "2G", "cpu": 60, "files": 1024}.
     """
     options = dict(
         wait=wait, cache=cache, retries=retries, recurrent=recurrent, defer=defer, delay=delay, memo=memo,
         requires=requires, timeout=timeout,
     )  # fmt: skip
-    return _decorator("task", name, None, options)
+    return _decorator("task", name, None, options, limits)
 
 
 def workflow(
@@ -61,6 +65,7 @@ def workflow(
     memo: bool | None = None,
     requires: Tags | None = None,
     timeout: Duration = 0,
+    limits: Limits | None = None,
 ) -> Decorator:
     """Makes a function a workflow: something that can be started from outside. Called from a target it is a run of its own.
 
@@ -72,7 +77,7 @@ def workflow(
         wait=wait, cache=cache, retries=retries, recurrent=recurrent, defer=defer, delay=delay, memo=memo,
         requires=requires, timeout=timeout,
     )  # fmt: skip
-    return _decorator("workflow", name, None, options)
+    return _decorator("workflow", name, None, options, limits)
 
 
 def stub(
@@ -102,8 +107,12 @@ def stub(
     return _decorator(type, name, module, options)
 
 
-def _decorator(kind: str, name: str | None, module: str | None, options: dict[str, Any]) -> Decorator:
+def _decorator(kind: str, name: str | None, module: str | None, options: dict[str, Any], limits: Limits | None = None) -> Decorator:
+    bounds = _limits.parse(limits)
+
     def decorate(fn: Any) -> Any:
-        return Target(fn, kind, name, module, options)
+        target: Target[..., Any] = Target(fn, kind, name, module, options)
+        target.limits = bounds
+        return target
 
     return decorate

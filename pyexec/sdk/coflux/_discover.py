@@ -98,6 +98,8 @@ def describe_target(module: str, target: _target.Target[..., Any]) -> dict[str, 
     if options.get("memo") is False:  # for calls; a manifest says what is on
         del options["memo"]
     described.update(options)
+    if target.limits:
+        described["limits"] = target.limits
     text = inspect.getdoc(target.fn)
     if text:
         described["instruction"] = text[:5000]

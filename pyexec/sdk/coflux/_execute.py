@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coflux import _context, _errors, _handles, _output, _snapshot, _target
+from coflux import _context, _errors, _handles, _limits, _output, _snapshot, _target
 from coflux._channel import Channel, flush_real_streams
 from coflux._codec import deserialize
 from coflux._version import API_VERSION
@@ -41,6 +41,8 @@ def execute(channel: Channel, params: dict[str, Any]) -> None:
         if params.get("snapshot") and not _snapshot.serves(params["snapshot"]):
             _snapshot.install(params["snapshot"])
         target = find(params["module"], params["target"])
+        if target.limits:
+            _limits.apply(target.limits)
         arguments = [deserialize(value) for value in params.get("arguments") or []]
         arguments = _handles.retype(target.fn, arguments)
         _context.enter(context)

@@ -30,6 +30,7 @@ class Target(Generic[P, T]):
     parameters: tuple[str, ...]
     options: Options
     stub: bool  # stands for a function that other code has
+    limits: dict[str, int]  # of what its processes use
     copy: bool  # made by with_...: nothing to discover or to run by name
 
     def __init__(self, fn: Callable[P, T], kind: str, name: str | None, module: str | None, options: dict[str, Any]) -> None:
@@ -46,6 +47,7 @@ class Target(Generic[P, T]):
         self.module = module or fn.__module__
         self.stub = module is not None
         self.copy = False
+        self.limits = {}
         self.options = Options(parameters).replaced(**options)
         self._defaults: tuple[object, ...] = _unwrapped(fn).__defaults__ or ()
 
