@@ -282,9 +282,7 @@ func (n *Node) startAgent(ctx, run context.Context) error {
 				}
 				looked = true
 			}
-			if err := n.pool.Watch(run, seen); err != nil && run.Err() == nil {
-				n.log.Error("files are no longer watched", "error", err)
-			}
+			n.pool.Watch(run, seen)
 		})
 	}
 	return nil

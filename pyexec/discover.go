@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -284,5 +283,3 @@ func (c *capture) close() {
 	c.w.Close()
 	c.t.f.Close()
 }
-
-var errNothingToWatch = errors.New("none of the module search path can be watched")

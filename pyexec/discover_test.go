@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -112,19 +113,29 @@ type reloading struct {
 
 func newReloading(t *testing.T, modules []string, files map[string]string) *reloading {
 	t.Helper()
+	return newWatching(t, nil, modules, files)
+}
+
+// newWatching is newReloading with another watcher; nil = fsnotify's.
+func newWatching(t *testing.T, watcher func() (*fsnotify.Watcher, error), modules []string, files map[string]string) *reloading {
+	t.Helper()
 	r := &reloading{t: t, dir: source(t, files), seen: make(chan Discovery, 64)}
 	r.engine = newEngine(t, func(c *Config) { c.Path, c.Modules = []string{r.dir}, modules })
+	if watcher != nil {
+		r.pool.newWatcher = watcher
+	}
 	if _, err := r.pool.Discover(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.pool.Watch(ctx, func(d Discovery) { r.seen <- d }) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.pool.Watch(ctx, func(d Discovery) { r.seen <- d })
+	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		<-done
 	})
 	r.until("the first", func(Discovery) bool { return true })
 	return r

@@ -144,3 +144,14 @@ func subProcessesCanBeTerminated(t *testing.T, way func(*Config)) {
 		t.Error(h.ends())
 	}
 }
+
+// KillAll would be carried out in any case, by the end of a guard that is slow with it.
+func TestFenceEndsGraces(t *testing.T) {
+	t.Parallel()
+	g := &guardServer{procs: map[int]uint64{}, grace: newGraces()}
+	g.grace.timers[7] = time.AfterFunc(time.Hour, func() {})
+	g.killGroups()
+	if g.grace.lasts(7) {
+		t.Error("somebody has time left after killall")
+	}
+}

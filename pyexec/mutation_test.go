@@ -15,7 +15,7 @@ var mutations = []struct{ name, by, file, old, new string }{
 	{"output waits in memory", "BackPressure", "executor.go", "e.out.onLine = func(line []byte) { e.onOutput(1, line) }", "e.out.onLine = func(line []byte) { line = bytes.Clone(line); go e.onOutput(1, line) }"},
 	{"a forked child is the execution", "OddEnds", "sdk/coflux/_execute.py", "            _leave()  # a process", "            pass  # a process"},
 	{"a failed child is the execution", "OddEnds", "sdk/coflux/_execute.py", "        if os.getpid() != channel.pid:\n            raise\n", ""},
-	{"the fence waits for the grace", "FenceWaitsForNoGrace", "guard.go", "	g.grace.allOver()\n", ""},
+	{"the fence waits for the grace", "FenceEndsGraces", "guard.go", "	g.grace.allOver()\n", ""},
 	{"there is no grace", "GraceIsGiven", "executor.go", "	e.proc.end(e.pool.cfg.KillGrace)\n", "	e.proc.kill()\n"},
 	{"the grace has no end", "GraceEnds", "grace.go", "func() { g.kill(id) }", "func() {}"},
 	{"the group has no grace", "GraceIsGiven", "reap.go", "ours && !g.grace.lasts(id)", "ours"},

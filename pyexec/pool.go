@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -51,6 +52,8 @@ type Pool struct {
 	paused   bool // after a failed warm start, until the timer
 	resume   *time.Timer
 	peers    []Statement
+
+	newWatcher func() (*fsnotify.Watcher, error) // fsnotify's, tests have others
 }
 
 // New finds the interpreter and unpacks the SDK; nothing runs before Start.
@@ -81,7 +84,7 @@ func New(cfg Config) (*Pool, error) {
 		bare.state = laneDown
 	}
 	return &Pool{
-		bare: bare, lanes: map[string]*lane{},
+		newWatcher: fsnotify.NewWatcher, bare: bare, lanes: map[string]*lane{},
 		dirs: workDirs{root: scratch},
 		cfg:  cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
