@@ -31,7 +31,8 @@ type Config struct {
 	GossipPort, PeerPort, HTTPPort int
 	// Join are gossip addresses host:port of nodes of the mesh. With any, the node never creates a mesh by itself.
 	Join []string
-	// Repos are the Python modules to serve; none = a node that runs nothing and only keeps the state.
+	// Repos are the Python modules to serve, each as MODULE or, with an environment of its own, MODULE@INTERPRETER or
+	// MODULE@DIRECTORY of a virtual environment; none = a node that runs nothing and only keeps the state.
 	Repos []string
 	// Path is the module search path; empty = the current directory.
 	Path []string
@@ -118,10 +119,8 @@ func (c Config) Validate() error {
 			return fmt.Errorf("--join %q is not of the form host:port, for example --join 10.0.0.1:7946", j)
 		}
 	}
-	for _, r := range c.Repos {
-		if !moduleName.MatchString(r) {
-			return fmt.Errorf("--repo %q is not the name of a Python module: write it as in an import statement, for example example1.repo", r)
-		}
+	if err := c.checkRepos(); err != nil {
+		return err
 	}
 	for _, o := range c.AllowOrigins {
 		if !api.ValidOrigin(o) {
@@ -203,4 +202,37 @@ func (c Config) createsAlone() bool {
 		return true
 	}
 	return c.BootstrapExpect == 0 && len(c.Join) == 0 && Loopback(c.BindAddress())
+}
+
+// checkRepos says what is wrong with Repos.
+func (c Config) checkRepos() error {
+	seen := map[string]bool{}
+	for _, r := range c.Repos {
+		module, env, own := strings.Cut(r, "@")
+		switch {
+		case !moduleName.MatchString(module):
+			return fmt.Errorf("--repo %q is not the name of a Python module: write it as in an import statement, for example example1.repo, or example1.repo@./envs/example1 with an environment of its own", r)
+		case own && env == "":
+			return fmt.Errorf("--repo %q names no environment after the @: give an interpreter or the directory of a virtual environment", r)
+		case own && len(c.Adapter) > 0:
+			return fmt.Errorf("--repo %q has an environment of its own, which --adapter does not allow: leave one of them out", r)
+		case seen[module]:
+			return fmt.Errorf("--repo %q: the module %s is given twice", r, module)
+		}
+		seen[module] = true
+	}
+	return nil
+}
+
+// modules are the names of Repos, and the environments of those that have their own.
+func (c Config) modules() (names []string, environments map[string]string) {
+	environments = map[string]string{}
+	for _, r := range c.Repos {
+		module, env, _ := strings.Cut(r, "@")
+		names = append(names, module)
+		if env != "" {
+			environments[module] = env
+		}
+	}
+	return names, environments
 }

@@ -21,12 +21,15 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"--concurrency 0":          func(c *Config) { c.Concurrency = 0 },
 		"--kill-grace -1s":         func(c *Config) { c.KillGrace = -time.Second },
 		`--limit: "memory=lots" cannot be a limit: "lots" is not a size`: func(c *Config) { c.Limits = []string{"memory=lots"} },
-		"--voters 4":                func(c *Config) { c.Voters = 4 },
-		"needs --join":              func(c *Config) { c.BootstrapExpect = 3 },
-		`--workspace "a b"`:         func(c *Config) { c.Workspace = "a b" },
-		"0.0.0.0 is not a loopback": func(c *Config) { c.Bind = "0.0.0.0" },
-		`--provides: "" cannot be a value of the tag gpu`: func(c *Config) { c.Provides = []string{"gpu:"} },
-		`--accepts: "g p" cannot name a tag`:              func(c *Config) { c.Accepts = []string{"g p"} },
+		`--repo "m@" names no environment`:                               func(c *Config) { c.Repos = []string{"m@"} },
+		`--repo "m@env" has an environment of its own`:                   func(c *Config) { c.Repos, c.Adapter = []string{"m@env"}, []string{"x"} },
+		`the module m is given twice`:                                    func(c *Config) { c.Repos = []string{"m", "m@env"} },
+		"--voters 4":                                                     func(c *Config) { c.Voters = 4 },
+		"needs --join":                                                   func(c *Config) { c.BootstrapExpect = 3 },
+		`--workspace "a b"`:                                              func(c *Config) { c.Workspace = "a b" },
+		"0.0.0.0 is not a loopback":                                      func(c *Config) { c.Bind = "0.0.0.0" },
+		`--provides: "" cannot be a value of the tag gpu`:                func(c *Config) { c.Provides = []string{"gpu:"} },
+		`--accepts: "g p" cannot name a tag`:                             func(c *Config) { c.Accepts = []string{"g p"} },
 	} {
 		c := Default()
 		change(&c)

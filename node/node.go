@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -168,19 +167,7 @@ func (n *Node) openAgent() (err error) {
 	if len(n.cfg.Repos) == 0 {
 		return nil
 	}
-	scratch := filepath.Join(n.dir.Path(), "scratch")
-	if err := os.MkdirAll(scratch, 0o700); err != nil {
-		return fmt.Errorf("make the scratch directory: %w", err)
-	}
-	limits, err := pyexec.ParseLimits(n.cfg.Limits)
-	if err != nil {
-		return err
-	}
-	n.pool, err = pyexec.New(pyexec.Config{
-		Adapter: n.cfg.Adapter, Python: n.cfg.Python, Path: n.cfg.Path, Modules: n.cfg.Repos, Warm: min(n.cfg.Concurrency, 4),
-		Executor: n.cfg.Executor, Limits: limits, KillGrace: n.cfg.KillGrace, Scratch: scratch, Boot: n.boot(), Logger: n.log.Named("python"), Trace: n.traceBody,
-	})
-	if err != nil {
+	if err := n.openPool(); err != nil {
 		return err
 	}
 	provides, err := scheduler.ParseTags(n.cfg.Provides)

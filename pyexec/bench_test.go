@@ -98,7 +98,7 @@ func cpuOf(pid int) time.Duration {
 func (e *engine) settled(n int) {
 	for {
 		e.pool.mu.Lock()
-		idle := len(e.pool.bare.idle)
+		idle := len(e.pool.bares[0].idle)
 		for _, l := range e.pool.recent {
 			idle += len(l.idle)
 		}

@@ -102,8 +102,11 @@ func (p *Pool) adoptCode(all []found) (Discovery, []string) {
 	free = append(free, p.code.replace(fresh)...)
 	d.Generation = p.code.generation
 	var stale []*executor
-	if p.py.foreign && d.Generation > 1 { // a foreign adapter may have imported the old code ahead of its job
-		p.bare.idle = slices.DeleteFunc(p.bare.idle, func(e *executor) bool {
+	for _, l := range p.bares {
+		if !l.py.foreign || d.Generation < 2 {
+			continue
+		}
+		l.idle = slices.DeleteFunc(l.idle, func(e *executor) bool { // it may have imported the old code ahead of its job
 			old := e.generation < d.Generation
 			if old {
 				stale = append(stale, e)
@@ -128,8 +131,9 @@ func (p *Pool) adoptCode(all []found) (Discovery, []string) {
 // importModule runs discover for one module.
 func (p *Pool) importModule(ctx context.Context, name string) found {
 	f := found{name: name}
-	env := p.py.env
-	if !p.py.foreign {
+	py := p.pythonOf(name)
+	env := py.env
+	if !py.foreign {
 		p.mu.Lock()
 		p.seq++
 		f.snapshot = filepath.Join(p.code.dir, strconv.FormatUint(p.seq, 10))
@@ -138,10 +142,10 @@ func (p *Pool) importModule(ctx context.Context, name string) found {
 			f.why = fmt.Sprintf("its code cannot be kept: %v", err)
 			return f
 		}
-		roots := strings.Join(p.py.path, string(os.PathListSeparator))
+		roots := strings.Join(py.path, string(os.PathListSeparator))
 		env = append(slices.Clone(env), "COFLUX_SNAPSHOT="+f.snapshot, "COFLUX_CODE_ROOTS="+roots)
 	}
-	out, errText, status, err := p.runDiscover(ctx, name, env)
+	out, errText, status, err := p.runDiscover(ctx, py, name, env)
 	switch {
 	case err != nil:
 		f.why = err.Error()
@@ -187,7 +191,7 @@ func lastLine(text string) string {
 }
 
 // runDiscover runs the process to its end, or to the time limit.
-func (p *Pool) runDiscover(ctx context.Context, name string, env []string) (out []byte, errText string, s exitStatus, err error) {
+func (p *Pool) runDiscover(ctx context.Context, py *python, name string, env []string) (out []byte, errText string, s exitStatus, err error) {
 	p.mu.Lock()
 	g, state := p.guard, p.state
 	if state == stateRunning {
@@ -210,7 +214,7 @@ func (p *Pool) runDiscover(ctx context.Context, name string, env []string) (out 
 	defer e.close()
 	ended := make(chan exitStatus, 1)
 	spec := spawnSpec{
-		Argv: append(slices.Clone(p.py.argv), "discover", name), Env: env, Dir: p.py.dir,
+		Argv: append(slices.Clone(py.argv), "discover", name), Env: env, Dir: py.dir,
 		Files: []*os.File{p.null, o.w, e.w},
 	}
 	proc, err := g.spawn(spec, func(s exitStatus) { ended <- s })

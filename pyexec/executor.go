@@ -62,7 +62,7 @@ func startExecutor(p *Pool, sp spawner, seq uint64, l *lane, from uint64) (*exec
 }
 
 func (e *executor) launch(sp spawner, from uint64) error {
-	foreign := e.pool.py.foreign
+	foreign := e.lane.py.foreign
 	ps, err := makePipes(foreign)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (e *executor) launch(sp spawner, from uint64) error {
 		e.out.before = e.proto.drain
 	}
 	started := make(chan struct{})
-	proc, err := sp.spawn(e.pool.py.executeSpec(from, ps.childFiles(foreign, e.pool.null)), func(s exitStatus) {
+	proc, err := sp.spawn(e.lane.py.executeSpec(from, ps.childFiles(foreign, e.pool.null)), func(s exitStatus) {
 		go func() {
 			<-started
 			e.onExit(s)
@@ -175,7 +175,7 @@ func (e *executor) executeLine(b *body) ([]byte, error) {
 	if p.Arguments == nil {
 		p.Arguments = []Value{}
 	}
-	if !e.pool.py.foreign {
+	if !e.lane.py.foreign {
 		p.ValuesDir = e.valuesDir
 	}
 	line, err := json.Marshal(struct {

@@ -14,7 +14,7 @@ import (
 )
 
 // heapBound is how much the node's memory may grow while bodies flood it, whatever they write.
-const heapBound = 24 << 20
+const heapBound = 40 << 20
 
 // flood is the host of a body that says more than should be kept.
 type flood struct {

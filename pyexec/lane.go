@@ -33,6 +33,7 @@ const (
 // such as import it themselves: forks of a template that has imported the SDK only, or started processes while there is
 // none. The pool's mu guards it.
 type lane struct {
+	py       *python  // whose executors they are
 	snapshot string   // the code that its template has imported; "" = the bare lane
 	name     string   // the configured module
 	modules  []string // what is imported
@@ -47,17 +48,17 @@ type lane struct {
 	starting int
 }
 
-// laneOf is where an execution of the code gets its executor; called with mu held.
-func (p *Pool) laneOf(snapshot string) *lane {
-	l := p.lanes[snapshot]
+// laneOf is where a body gets its executor; called with mu held.
+func (p *Pool) laneOf(b *body) *lane {
+	l := p.lanes[b.snapshot]
 	if l == nil {
-		return p.bare
+		return p.bareOf(p.pythonOf(b.job.Module))
 	}
 	p.touch(l)
 	if l.state == laneUp || len(l.idle) > 0 {
 		return l
 	}
-	return p.bare
+	return p.bareOf(l.py)
 }
 
 // touch notes that a module is used, and begins to import it if it was not among the last used; called with mu held.
@@ -84,10 +85,12 @@ func (p *Pool) touch(l *lane) {
 // reroute gives everything that waits the lane that is best now; called with mu held after a lane has changed.
 func (p *Pool) reroute() {
 	for _, b := range p.waiting {
-		b.lane = p.laneOf(b.snapshot)
+		b.lane = p.laneOf(b)
 	}
-	if p.warmOf(p.bare) == 0 {
-		p.dismiss(p.bare)
+	for _, l := range p.bares {
+		if p.warmOf(l) == 0 {
+			p.dismiss(l)
+		}
 	}
 	p.match()
 	p.refill()
@@ -98,7 +101,7 @@ func (p *Pool) warmOf(l *lane) int {
 	if p.paused {
 		return 0
 	}
-	if l != p.bare {
+	if l.snapshot != "" {
 		if l.state != laneUp {
 			return 0
 		}
@@ -107,12 +110,17 @@ func (p *Pool) warmOf(l *lane) int {
 		}
 		return min(1, p.cfg.Warm)
 	}
+	some := false
 	for _, o := range p.recent {
+		if o.py != l.py {
+			continue
+		}
+		some = true
 		if o.state != laneUp && o.state != laneCold {
 			return p.cfg.Warm
 		}
 	}
-	if len(p.recent) == 0 {
+	if !some {
 		return p.cfg.Warm
 	}
 	return 0
@@ -128,15 +136,15 @@ func (l *lane) canStart() bool {
 
 // syncLanes makes the lanes fit the code that serves; called with mu held.
 func (p *Pool) syncLanes() {
-	if !p.py.fork {
-		return
-	}
 	current := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(p.code.good)) {
-		code := p.code.good[name]
+		code, py := p.code.good[name], p.pythonOf(name)
+		if !py.fork {
+			continue
+		}
 		current[code.snapshot] = true
 		if p.lanes[code.snapshot] == nil && len(code.targets) > 0 {
-			l := &lane{snapshot: code.snapshot, name: name, modules: modulesOf(code.targets), state: laneCold}
+			l := &lane{py: py, snapshot: code.snapshot, name: name, modules: modulesOf(code.targets), state: laneCold}
 			p.lanes[code.snapshot] = l
 			p.recent = append(p.recent, l)
 		}
@@ -180,7 +188,7 @@ func (p *Pool) open(l *lane) {
 	}
 	g := p.guard
 	var id uint64
-	id, err := g.startTemplate(p.py.command(words...), p.py.env, p.py.dir, func(op, text string) {
+	id, err := g.startTemplate(l.py.command(words...), l.py.env, l.py.dir, func(op, text string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.guard == g && l.template == id {
@@ -210,7 +218,7 @@ func (p *Pool) hearTemplate(l *lane, op, text string) {
 		l.state, l.pause, l.told = laneUp, 0, false
 		p.reroute()
 	case "templateRefused":
-		if l != p.bare {
+		if l.snapshot != "" {
 			p.noTemplate(l, text)
 			p.shut(l, laneOff)
 			p.reroute()
@@ -230,7 +238,7 @@ func (p *Pool) templateEnded(l *lane, why string) {
 	if p.state != stateRunning {
 		return
 	}
-	if l.hung && l != p.bare {
+	if l.hung && l.snapshot != "" {
 		p.noTemplate(l, "it is not imported within "+p.cfg.DiscoverTimeout.String())
 		l.state = laneOff
 		p.reroute()
@@ -291,7 +299,7 @@ func (l *lane) stopTimer() {
 
 // openLanes gives a new guard its templates; called with mu held.
 func (p *Pool) openLanes() {
-	for _, l := range append([]*lane{p.bare}, p.recent...) {
+	for _, l := range append(slices.Clone(p.bares), p.recent...) {
 		l.idle = nil // those of the guard before have ended with it, though not each may have been reported yet
 		l.template, l.told = 0, false
 		if l.state != laneOff && l.state != laneCold {
@@ -302,8 +310,7 @@ func (p *Pool) openLanes() {
 
 // stopLanes leaves no timer behind; called with mu held.
 func (p *Pool) stopLanes() {
-	p.bare.stopTimer()
-	for _, l := range p.recent {
+	for _, l := range append(slices.Clone(p.bares), p.recent...) {
 		l.stopTimer()
 	}
 }

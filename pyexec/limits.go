@@ -112,6 +112,8 @@ func (l Limits) apply(pid int) {
 func (l Limits) explain(s exitStatus) string {
 	killed := s.Signal == int(unix.SIGKILL)
 	switch {
+	case s.Signal == int(unix.SIGXCPU) && l.CPU == 0: // it has bounded itself
+		return fmt.Sprintf("%s: it has used all of its processor time", s)
 	case s.Signal == int(unix.SIGXCPU), killed && l.CPU > 0 && s.CPU >= l.CPU:
 		return fmt.Sprintf("%s: it has used all of its processor time, the limit cpu is %d s", s, l.CPU)
 	case killed && s.OOM:

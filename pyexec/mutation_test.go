@@ -20,6 +20,10 @@ var mutations = []struct{ name, by, file, old, new string }{
 	{"the grace has no end", "GraceEnds", "grace.go", "func() { g.kill(id) }", "func() {}"},
 	{"the group has no grace", "GraceIsGiven", "reap.go", "ours && !g.grace.lasts(id)", "ours"},
 	{"signals are ignored in executors", "SubProcessesCanBeTerminated", "guard.go", "signal.Notify(make(chan os.Signal, 1), ", "signal.Ignore("},
+	{"started executors have no limits", "Limits", "guard.go", "		g.limits.apply(pid)\n", ""},
+	{"forked executors have no limits", "Limits", "template.go", "		g.limits.apply(pid)\n", ""},
+	{"what is not told is not seen", "WaysToSave", "watch.go", "			changed = s.scan()\n", ""},
+	{"environments share executors", "SeveralEnvironments", "environments.go", "		if l.py == py {\n", "		if l.py != nil {\n"},
 }
 
 // TestNoticesMutations shows that the tests can fail. It builds the package once for each mutation.

@@ -30,6 +30,7 @@ type Pool struct {
 	cfg  Config
 	log  hclog.Logger
 	py   *python
+	of   map[string]*python // configured module -> what it runs with; py is that of others
 	null *os.File
 
 	discovering sync.Mutex     // one discovery at a time
@@ -41,7 +42,7 @@ type Pool struct {
 	guard    *guard
 	seq      uint64
 	starting int
-	bare     *lane
+	bares    []*lane          // one for each interpreter
 	lanes    map[string]*lane // by snapshot
 	recent   []*lane          // the same, last used first
 	waiting  []*body          // for an executor, oldest first
@@ -72,21 +73,22 @@ func New(cfg Config) (*Pool, error) {
 	if cfg.DiscoverTimeout == 0 {
 		cfg.DiscoverTimeout = 60 * time.Second
 	}
-	py, err := findPython(cfg)
+	pythons, of, err := findPythons(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := py.setExecutor(cfg.Executor); err != nil {
-		return nil, err
-	}
-	bare := &lane{}
-	if py.fork {
-		bare.state = laneDown
+	var bares []*lane
+	for _, py := range pythons {
+		bare := &lane{py: py}
+		if py.fork {
+			bare.state = laneDown
+		}
+		bares = append(bares, bare)
 	}
 	return &Pool{
-		newWatcher: fsnotify.NewWatcher, bare: bare, lanes: map[string]*lane{},
+		newWatcher: fsnotify.NewWatcher, of: of, bares: bares, lanes: map[string]*lane{},
 		dirs: workDirs{root: scratch},
-		cfg:  cfg, log: cfg.Logger, py: py, bodies: map[string]*body{}, running: map[*body]*executor{},
+		cfg:  cfg, log: cfg.Logger, py: pythons[0], bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
 	}, nil
 }

@@ -28,8 +28,15 @@ const probeScript = `
 import sys, json, importlib.machinery, os
 spec = None if sys.version_info < (3,) else importlib.machinery.PathFinder.find_spec("coflux", [p for p in sys.path if p])
 origin = spec.origin if spec else None
+release = ""
+if origin:
+    try:
+        import importlib.metadata
+        release = importlib.metadata.version("coflux")
+    except Exception:
+        pass  # put on the path without being installed: its first message tells
 print(json.dumps({"executable": sys.executable, "version": list(sys.version_info[:3]), "coflux": origin,
-    "ours": bool(origin) and os.path.exists(os.path.join(os.path.dirname(origin), "_channel.py"))}))
+    "ours": bool(origin) and os.path.exists(os.path.join(os.path.dirname(origin), "_channel.py")), "release": release}))
 `
 
 // launcher starts the SDK with a search path that does not depend on the current directory, and without runpy, which
@@ -44,6 +51,7 @@ type probe struct {
 	Version    []int  `json:"version"`
 	Coflux     string `json:"coflux"`
 	Ours       bool   `json:"ours"`
+	Release    string `json:"release"` // of the coflux package, empty = unknown
 }
 
 func (p probe) version() string {
@@ -52,6 +60,16 @@ func (p probe) version() string {
 
 func (p probe) tooOld() bool {
 	return len(p.Version) < 2 || p.Version[0] < 3 || p.Version[0] == 3 && p.Version[1] < 10
+}
+
+// packageTooOld tells whether the installed coflux package is known to be of a generation before apiVersion.
+func (p probe) packageTooOld() bool {
+	var major, minor, wantMajor, wantMinor int
+	if n, _ := fmt.Sscanf(p.Release, "%d.%d", &major, &minor); n < 2 {
+		return false
+	}
+	fmt.Sscanf(apiVersion, "%d.%d", &wantMajor, &wantMinor)
+	return major < wantMajor || major == wantMajor && minor < wantMinor
 }
 
 // findPython decides what to run: the adapter as given, else an interpreter with the package that is installed in it,
@@ -76,6 +94,10 @@ func findPython(cfg Config) (*python, error) {
 	found, why, err := chooseInterpreter(cfg.Python, path)
 	if err != nil {
 		return nil, err
+	}
+	if found.packageTooOld() {
+		return nil, fmt.Errorf("the coflux package %s that is installed with %s (%s) is too old: %s or later is needed; upgrade it there, or remove it: the node brings its own",
+			found.Release, found.Executable, why, apiVersion)
 	}
 	py := &python{argv: []string{found.Executable, "-c", launcher}, path: path}
 	sdkDir, package_ := "", "installed, "+found.Coflux
@@ -128,54 +150,6 @@ func environment(boot string, path []string, sdkDir string) []string {
 		env = append(env, BootEnv+"="+boot)
 	}
 	return env
-}
-
-// candidate is a place where an interpreter may be, and why it is looked for there.
-type candidate struct{ path, why string }
-
-func candidates() []candidate {
-	var list []candidate
-	if env := os.Getenv("VIRTUAL_ENV"); env != "" {
-		list = append(list, candidate{filepath.Join(env, "bin", "python"), "VIRTUAL_ENV is set"})
-	}
-	return append(list,
-		candidate{".venv/bin/python", "the current directory has .venv"},
-		candidate{"venv/bin/python", "the current directory has venv"},
-		candidate{"python3", "it is python3 on PATH"},
-		candidate{"python", "it is python on PATH"},
-	)
-}
-
-func chooseInterpreter(given string, path []string) (probe, string, error) {
-	if given != "" {
-		p, err := probeInterpreter(given, path)
-		if err != nil {
-			return p, "", fmt.Errorf("the interpreter %s cannot be used: %w; give a Python 3.10 or later with --python", given, err)
-		}
-		if p.tooOld() {
-			return p, "", fmt.Errorf("the interpreter %s is Python %s; Python 3.10 or later is needed", given, p.version())
-		}
-		return p, "it was asked for", nil
-	}
-	var seen []string
-	for _, c := range candidates() {
-		if _, err := exec.LookPath(c.path); err != nil {
-			continue
-		}
-		p, err := probeInterpreter(c.path, path)
-		switch {
-		case err != nil:
-			seen = append(seen, fmt.Sprintf("%s (%v)", c.path, err))
-		case p.tooOld():
-			seen = append(seen, fmt.Sprintf("%s (Python %s)", c.path, p.version()))
-		default:
-			return p, c.why, nil
-		}
-	}
-	if len(seen) > 0 {
-		return probe{}, "", fmt.Errorf("no usable Python was found, only %s; install Python 3.10 or later or name one with --python", strings.Join(seen, ", "))
-	}
-	return probe{}, "", errors.New("no Python was found; install Python 3.10 or later or name one with --python")
 }
 
 func probeInterpreter(exe string, path []string) (probe, error) {

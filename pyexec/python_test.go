@@ -66,43 +66,113 @@ func TestWrongPython(t *testing.T) {
 	}
 }
 
-// The choice depends on the process's environment, so this test and its cases are not parallel.
+// The choice depends on the process's environment and directory, so this test and its cases are not parallel.
 func TestChoice(t *testing.T) {
-	if os.Getenv("PATH") == "" {
-		t.Fatal("no PATH")
+	answer := func(name, version, coflux, ours, release string) string {
+		return `{"executable": "/` + name + `/python", "version": ` + version + `, "coflux": ` + coflux + `, "ours": ` + ours + `, "release": "` + release + `"}`
 	}
-	dir := t.TempDir()
-	answer := func(version, coflux string, ours string) string {
-		return `{"executable": "/found/python", "version": ` + version + `, "coflux": ` + coflux + `, "ours": ` + ours + `}`
+	good := func(name string) string { return answer(name, "[3, 12, 1]", "null", "false", "") }
+	// tool writes a program that prints a line, or fails with one.
+	tool := func(dir, name, line string, status string) {
+		t.Helper()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := "#!/bin/sh\nif [ " + status + " = 0 ]; then echo '" + line + "'; else echo '" + line + "' >&2; fi\nexit " + status + "\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	fake(t, filepath.Join(dir, "env", "bin"), answer("[3, 12, 1]", `"/site/coflux/__init__.py"`, "false"))
-	fake(t, filepath.Join(dir, "path"), answer("[3, 13, 0]", "null", "false"))
 	for _, c := range []struct {
-		name, env, path string
-		why, wrong      string
+		name string
+		make func(dir string) (env string) // below dir: "here" is the current directory, "path" is PATH
+		want string                        // the beginning of "interpreter, because"
+		err  string                        // or of the error
 	}{
-		{"environment", filepath.Join(dir, "env"), filepath.Join(dir, "path"), "VIRTUAL_ENV is set", ""},
-		{"path", "", filepath.Join(dir, "path"), "it is python on PATH", ""},
-		{"none", "", filepath.Join(dir, "nothing"), "", "no Python was found"},
+		{"active", func(dir string) string {
+			fake(t, dir+"/env/bin", good("env"))
+			fake(t, dir+"/here/.venv/bin", good("dotvenv"))
+			return dir + "/env"
+		}, "/env/python, VIRTUAL_ENV is set", ""},
+		{"active but gone", func(dir string) string {
+			fake(t, dir+"/here/.venv/bin", good("dotvenv"))
+			return dir + "/gone"
+		}, "/dotvenv/python, the current directory has .venv; passed over: VIRTUAL_ENV is set, but ", ""},
+		{".venv", func(dir string) string {
+			fake(t, dir+"/here/.venv/bin", good("dotvenv"))
+			fake(t, dir+"/here/venv/bin", good("venv"))
+			return ""
+		}, "/dotvenv/python, the current directory has .venv", ""},
+		{"venv", func(dir string) string {
+			fake(t, dir+"/here/venv/bin", good("venv"))
+			write(t, dir+"/here/poetry.lock", "")
+			return ""
+		}, "/venv/python, the current directory has venv", ""},
+		{"poetry", func(dir string) string {
+			tool(dir+"/path", "poetry", fake(t, dir+"/poetry", good("poetry")), "0")
+			tool(dir+"/path", "uv", "no", "1")
+			write(t, dir+"/here/pyproject.toml", "[tool.poetry]\nname = 'x'\n")
+			write(t, dir+"/here/uv.lock", "")
+			return ""
+		}, "/poetry/python, poetry manages the current directory", ""},
+		{"poetry fails", func(dir string) string {
+			tool(dir+"/path", "poetry", "no environment", "1")
+			tool(dir+"/path", "uv", fake(t, dir+"/uv", good("uv")), "0")
+			write(t, dir+"/here/poetry.lock", "")
+			write(t, dir+"/here/uv.lock", "")
+			return ""
+		}, "/uv/python, uv manages the current directory; passed over: poetry manages the current directory, but poetry says: no environment", ""},
+		{"uv is not there", func(dir string) string {
+			write(t, dir+"/here/pyproject.toml", "[tool.uv]\n")
+			return ""
+		}, "/system/python, it is python on PATH; passed over: uv manages the current directory, but uv is not installed", ""},
+		{"system", func(dir string) string { return "" }, "/system/python, it is python on PATH", ""},
+		{"none", func(dir string) string {
+			if err := os.RemoveAll(dir + "/path"); err != nil {
+				t.Fatal(err)
+			}
+			return ""
+		}, "", "no Python was found; install Python 3.10"},
+		{"only an old one", func(dir string) string {
+			fake(t, dir+"/path", answer("system", "[3, 9, 1]", "null", "false", ""))
+			return ""
+		}, "", "no usable Python was found: it is python on PATH, but "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Setenv("VIRTUAL_ENV", c.env)
-			t.Setenv("PATH", c.path)
+			dir := t.TempDir()
+			fake(t, dir+"/path", good("system"))
+			if err := os.MkdirAll(dir+"/here", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			env := c.make(dir)
+			t.Setenv("VIRTUAL_ENV", env)
+			t.Setenv("PATH", dir+"/path")
+			t.Chdir(dir + "/here")
 			p, why, err := chooseInterpreter("", nil)
-			if c.wrong != "" {
-				if err == nil || !strings.Contains(err.Error(), c.wrong) {
-					t.Error(err)
+			if c.err != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), c.err) {
+					t.Errorf("%v", err)
 				}
 				return
 			}
-			if err != nil || why != c.why || p.Executable != "/found/python" {
-				t.Errorf("%+v because %q, %v", p, why, err)
+			if got := p.Executable + ", " + why; err != nil || !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s, %v; want %s", got, err, c.want)
 			}
 		})
 	}
-	t.Setenv("VIRTUAL_ENV", filepath.Join(dir, "env"))
-	py, err := findPython(Config{Scratch: dir, Logger: hclog.NewNullLogger()})
-	if err != nil || !py.foreign || strings.Join(py.argv, " ") != "/found/python -m coflux" {
-		t.Errorf("an installed package that is not ours speaks on stdin and stdout: %+v %v", py, err)
+	dir := t.TempDir()
+	for release, want := range map[string]string{
+		"0.11.2": "", "1.0": "", "": "",
+		"0.9.3": "the coflux package 0.9.3 that is installed with /env/python (it was asked for) is too old: 0.11 or later is needed; upgrade it there, or remove it",
+	} {
+		python := fake(t, dir, answer("env", "[3, 12, 1]", `"/site/coflux/__init__.py"`, "false", release))
+		py, err := findPython(Config{Python: python, Scratch: dir, Logger: hclog.NewNullLogger()})
+		if want != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s: %v", release, err)
+			}
+		} else if err != nil || !py.foreign || strings.Join(py.argv, " ") != "/env/python -m coflux" {
+			t.Errorf("an installed package that is not ours speaks on stdin and stdout: %+v %v", py, err)
+		}
 	}
 }

@@ -26,7 +26,7 @@ func (p *Pool) Run(job Job, host Host) error {
 		return fmt.Errorf("execution %s is running already", job.ExecutionID)
 	}
 	b.snapshot = p.code.use(job.Module)
-	b.lane = p.laneOf(b.snapshot)
+	b.lane = p.laneOf(b)
 	b.limits = p.cfg.Limits.and(p.code.limitsOf(job.Module, job.Target))
 	p.bodies[job.ExecutionID] = b
 	p.waiting = append(p.waiting, b)
@@ -61,7 +61,7 @@ func (p *Pool) requeue(b *body) {
 	delete(p.running, b)
 	ok := p.state == stateRunning && !b.killed.Load()
 	if ok {
-		b.lane = p.laneOf(b.snapshot)
+		b.lane = p.laneOf(b)
 		p.waiting = append([]*body{b}, p.waiting...)
 		p.match()
 		p.refill()
@@ -85,7 +85,9 @@ func (p *Pool) refill() {
 	for _, l := range p.recent {
 		p.startIn(l, waits[l]+p.warmOf(l)-len(l.idle))
 	}
-	p.startIn(p.bare, waits[p.bare]+p.warmOf(p.bare)-len(p.bare.idle))
+	for _, l := range p.bares {
+		p.startIn(l, waits[l]+p.warmOf(l)-len(l.idle))
+	}
 }
 
 // startIn lets n executors of a lane be in the making, if that is possible; called with mu held.

@@ -17,8 +17,11 @@ var ErrStopped = errors.New("the pool is not running")
 
 // Config says what to run and where.
 type Config struct {
-	Adapter []string     // argv prefix of a third-party adapter; empty = found Python with the SDK
-	Python  string       // interpreter; empty = look for one, see findPython
+	Adapter []string // argv prefix of a third-party adapter; empty = found Python with the SDK
+	Python  string   // interpreter; empty = look for one, see findPython
+	// Environments are the interpreters, or the directories of virtual environments, of single Modules; the others use Python.
+	Environments map[string]string
+
 	Path    []string     // module search path; empty = the current directory
 	Modules []string     // modules (or packages) to serve
 	Warm    int          // idle processes kept ready for a module, normally min(slots, 4); 0 = none ahead

@@ -37,9 +37,9 @@ func newSettings() *settings {
 	c := &s.cfg
 
 	f := s.group("Python")
-	f.StringSliceVar(&c.Repos, "repo", c.Repos, "serve the tasks and workflows of this `MODULE` (repeatable); without any the node runs no Python and only keeps the state")
+	f.StringSliceVar(&c.Repos, "repo", c.Repos, "serve the tasks and workflows of this `MODULE` (repeatable); MODULE@ENV runs it with an interpreter, or the directory of a virtual environment, of its own; without any the node runs no Python and only keeps the state")
 	f.StringSliceVar(&c.Path, "path", c.Path, "look for modules in this `DIRECTORY` (repeatable); the current directory if not given")
-	f.StringVar(&c.Python, "python", c.Python, "run this `INTERPRETER`; if not given: the active virtual environment, .venv, venv, python3, python")
+	f.StringVar(&c.Python, "python", c.Python, "run this `INTERPRETER`; if not given: the active virtual environment, .venv, venv, what poetry or uv say for the current directory, python3, python")
 	f.StringSliceVar(&c.Adapter, "adapter", c.Adapter, "run this `COMMAND` (words separated by commas) that speaks the adapter protocol, instead of Python")
 	f.StringVar(&c.Executor, "executor", c.Executor, "how the process of a body comes to be, `WAY`: fork, from one that has imported the package, or spawn, by itself; if not given: fork, and spawn with an --adapter")
 	f.StringSliceVar(&c.Limits, "limit", c.Limits, "each process of a body may use at most so much, `NAME=VALUE`: memory=2G, cpu=60 (seconds of processor time), files=1024 (repeatable, or with commas); a task's own limits can be tighter")

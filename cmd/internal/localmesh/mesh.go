@@ -286,7 +286,7 @@ func (m *Mesh) missingOn(n *Node, view client.Nodes, failed map[string]int) (str
 			continue
 		}
 		alive++
-		for _, repo := range m.cfg.Repos {
+		for _, repo := range m.modules() {
 			// What the node has to say of the module reaches the others by gossip, a moment after its session.
 			if !slices.ContainsFunc(other.Modules, func(c client.NodeModule) bool { return c.Name == repo && (c.Serving || c.Error != nil) }) {
 				return fmt.Sprintf("%s does not know yet whether %s serves module %s", n.Name, other.Name, repo), nil
@@ -300,6 +300,15 @@ func (m *Mesh) missingOn(n *Node, view client.Nodes, failed map[string]int) (str
 		return n.Name + " knows no leader", nil
 	}
 	return "", nil
+}
+
+// modules are the names of the repos, without their environments.
+func (m *Mesh) modules() (names []string) {
+	for _, r := range m.cfg.Repos {
+		name, _, _ := strings.Cut(r, "@")
+		names = append(names, name)
+	}
+	return names
 }
 
 // unserved looks for a session of each node for each module that has not failed there.
@@ -316,7 +325,7 @@ func (m *Mesh) unserved(ctx context.Context, failed map[string]int) (string, err
 	if err != nil {
 		return fmt.Sprintf("the sessions cannot be listed (%v)", err), nil
 	}
-	for _, repo := range m.cfg.Repos {
+	for _, repo := range m.modules() {
 		serving := 0
 		for _, s := range sessions.Value {
 			if s.Connected && len(s.Targets[repo]) > 0 {
