@@ -61,6 +61,21 @@ def leave():
     os._exit(3)
 
 
+def attempt(name):
+    """How often this was called with the name, by any process."""
+    with open(os.path.join(os.path.dirname(__file__), name), "a") as file:
+        file.write("x")
+        return file.tell()
+
+
+@cf.task(retries=cf.Retries(3, backoff=(0.01, 0.02), when=OSError))
+def flaky(name, kind):
+    n = attempt(name)
+    if n < 3:
+        raise {"os": OSError, "value": ValueError}[kind](f"attempt {n}")
+    return n
+
+
 @cf.task()
 def start(x):
     return double.submit(x)
@@ -128,6 +143,17 @@ def grouped():
     return sum(handle.result() for handle in handles)
 
 
+def retried():
+    run = uuid.uuid4().hex
+    seen = [flaky(run + ".1", "os"), flaky.with_retries(5).submit(run + ".2", "os").result()]
+    for call in (lambda: flaky(run + ".3", "value"), lambda: flaky.with_retries(0)(run + ".4", "os")):
+        try:
+            call()
+        except (OSError, ValueError) as exc:
+            seen.append(str(exc))
+    return seen
+
+
 def spoken():
     print("printed", "twice", sep="\n")
     print("to stderr", file=sys.stderr)
@@ -160,6 +186,7 @@ CHECKS = {
     "cancel": cancelled,
     "select": selected,
     "group": grouped,
+    "retries": retried,
     "depth": lambda: deep(4),
     "output": spoken,
 }
