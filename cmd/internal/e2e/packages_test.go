@@ -53,21 +53,22 @@ func TestPackages(t *testing.T) {
 func install(t *testing.T, what string) string {
 	t.Helper()
 	venv := filepath.Join(t.TempDir(), "venv")
-	for _, command := range [][]string{{"python3", "-m", "venv", venv}, pip(venv, "install", what)} {
-		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
-		if err == nil {
-			continue
-		}
-		if _, offline := exec.Command(venv+"/bin/python3", pip(venv, "download", "--no-deps", "-d", t.TempDir(), "flit_core")[1:]...).CombinedOutput(); offline != nil {
-			t.Skipf("the registry of Python packages cannot be reached, so %s cannot be installed", what)
-		}
-		t.Fatalf("%v: %v\n%s", command, err, out)
+	if out, err := exec.Command("python3", "-m", "venv", venv).CombinedOutput(); err != nil {
+		t.Fatalf("python3 -m venv: %v\n%s", err, out)
 	}
-	return venv
+	out, err := pip(venv, "install", what)
+	if err == nil {
+		return venv
+	}
+	if _, offline := pip(venv, "download", "--no-deps", "-d", t.TempDir(), "flit_core"); offline != nil {
+		t.Skipf("the registry of Python packages cannot be reached, so %s cannot be installed", what)
+	}
+	t.Fatalf("pip install %s: %v\n%s", what, err, out)
+	return ""
 }
 
-func pip(venv string, args ...string) []string {
-	return append([]string{venv + "/bin/python3", "-m", "pip", "--disable-pip-version-check", "-q"}, args...)
+func pip(venv string, args ...string) ([]byte, error) {
+	return exec.Command(venv+"/bin/python3", append([]string{"-m", "pip", "--disable-pip-version-check", "-q"}, args...)...).CombinedOutput()
 }
 
 // sameFiles compares the package in the folder with what was installed.
