@@ -15,7 +15,6 @@ var mutations = []struct{ name, by, file, old, new string }{
 	{"errors are retried whatever the filter says", "EveryEnd", "sdk/coflux/_execute.py", "    if retryable is not None:\n", "    if False:\n"},
 	{"files of a result go with the process", "FilesOfValues", "executor.go", "held := e.held\n", "held := e.held && false\n"},
 	{"files of foreign adapters stay", "FilesOfValues", "fragment.go", "strings.HasPrefix(name, \"coflux_\")", "strings.HasPrefix(name, \"_\")"},
-	{"equal dicts have several keys", "Canonical", "canonical.go", "bytes.Compare(a[0], b[0])", "0 * bytes.Compare(a[0], b[0])"},
 	{"lines are not cut", "FloodsAreBounded", "executor.go", "maxOutputLine = 64 << 10 ", "maxOutputLine = 1 << 30 "},
 	{"output waits in memory", "BackPressure", "executor.go", "e.out.onLine = func(line []byte) { e.onOutput(1, line) }", "e.out.onLine = func(line []byte) { line = bytes.Clone(line); go e.onOutput(1, line) }"},
 	{"a forked child is the execution", "OddEnds", "sdk/coflux/_execute.py", "            _leave()  # a process", "            pass  # a process"},

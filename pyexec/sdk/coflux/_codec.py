@@ -25,7 +25,7 @@ _files = count(1)
 def serialize(value: object, directory: str, canonical: bool = False) -> dict[str, object]:
     """The wire value; its fragments, and above the limit its text, are put into new files in the directory.
 
-    Dicts keep their order; canonical: they are sorted, so that equal values look alike.
+    Dicts keep their order; canonical: they are sorted (all but OrderedDict), so that equal values look alike.
     """
     encoder = Encoder(directory, canonical)
     try:
@@ -86,7 +86,8 @@ class Encoder:
 
     def _pairs(self, value: dict[Any, Any]) -> list[object]:
         items: list[object] = []
-        for key in sorted(value, key=repr) if self.canonical else value:
+        ordered = "collections" in sys.modules and isinstance(value, sys.modules["collections"].OrderedDict)
+        for key in sorted(value, key=repr) if self.canonical and not ordered else value:
             items.append(self.encode(key))
             items.append(self.encode(value[key]))
         return items

@@ -65,7 +65,7 @@ class Target(Generic[P, T]):
             "module": self.module,
             "target": self.name,
             "type": self.kind,
-            "arguments": [context.serialize(value) for value in self.bind(args, kwargs)],
+            "arguments": [context.serialize(value, canonical=True) for value in self.bind(args, kwargs)],
         }
         group_id = _context.group_id.get()
         if group_id is not None:

@@ -1,4 +1,6 @@
+import collections
 import datetime
+import json
 import threading
 import unittest
 
@@ -42,6 +44,14 @@ class SubmitTest(EngineTest):
         self.assertEqual((sent[2]["group_id"], sent[2]["memo"], "retries" in sent[2]), (1, False, False))
         self.assertEqual(sent[3], {"module": __name__, "target": "flow", "type": "workflow", "arguments": []})
         self.assertEqual(self.sent("register_group"), [{"group_id": 0, "name": "g"}, {"group_id": 1, "name": None}])
+
+    def test_equal_arguments_look_alike(self):
+        for value in ({"b": [{2: 3, 1: 4}], "a": {2, 1}}, {"a": {1, 2}, "b": [{1: 4, 2: 3}]}):
+            add.submit(value)
+        one, two = self.sent("submit_execution")
+        self.assertEqual(json.dumps(one), json.dumps(two))
+        add.submit(collections.OrderedDict([("b", 1), ("a", 2)]))
+        self.assertEqual(self.sent("submit_execution")[-1]["arguments"][0]["value"]["items"], ["b", 1, "a", 2])
 
     def test_refusals_raise_where_the_id_is_needed_each_time(self):
         self.answers["submit_execution"] = lambda params: (_ for _ in ()).throw(Refusal("submit_error", "no"))
