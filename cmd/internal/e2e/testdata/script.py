@@ -76,6 +76,17 @@ def flaky(name, kind):
     return n
 
 
+@cf.task(memo=True)
+def once(value, name):
+    return attempt(name)
+
+
+@cf.task(recurrent=True)
+def until(name, last):
+    n = attempt(name)
+    return n if n == last else None
+
+
 @cf.task()
 def start(x):
     return double.submit(x)
@@ -154,6 +165,12 @@ def retried():
     return seen
 
 
+def memoised():
+    name = uuid.uuid4().hex
+    equal = [{"b": b"x", "a": {2, 1}}, {"a": {1, 2}, "b": b"x"}]
+    return [once(value, name) for value in [*equal, {"a": {1, 2}, "b": b"y"}, equal[0]]]
+
+
 def spoken():
     print("printed", "twice", sep="\n")
     print("to stderr", file=sys.stderr)
@@ -187,6 +204,8 @@ CHECKS = {
     "select": selected,
     "group": grouped,
     "retries": retried,
+    "memo": memoised,
+    "recurrence": lambda: until(uuid.uuid4().hex, 3),
     "depth": lambda: deep(4),
     "output": spoken,
 }
