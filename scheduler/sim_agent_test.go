@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -77,10 +78,12 @@ func (u *simUser) submission() scheduler.Request {
 	return r
 }
 
-func (u *simUser) ulid(at int64) string {
+func (u *simUser) ulid(at int64) string { return ulidOf(at, u.rng) }
+
+func ulidOf(at int64, rng *rand.Rand) string {
 	var id ulid.ULID
 	_ = id.SetTime(uint64(at))
-	binary.BigEndian.PutUint64(id[8:], u.rng.Uint64())
+	binary.BigEndian.PutUint64(id[8:], rng.Uint64())
 	return id.String()
 }
 

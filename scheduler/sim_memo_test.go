@@ -83,15 +83,20 @@ func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer s
 	return false, nil
 }
 
-// conspire has somebody cancel an execution right before the body makes a call that is equal to an open call of that
-// execution: it must not be given what is being cancelled.
+// conspire has the body make a call that is equal to one that is there, right after somebody has cancelled the caller of
+// that one, which is open: it must not be given; or has run that one again: it must be given the new attempt.
 func (b *simBody) conspire(r *scheduler.SubmitStep) {
+	again := b.rng.IntN(2) == 0
 	for e := range b.view().RunExecutions(runOf(b.id), 2) {
 		step := b.view().Step(e.ID().StepID())
-		if e.Result != nil || step.MemoKey == "" || step.Parent == b.id || step.Arguments[0].Data[0] >= b.depth {
+		if e.Result != nil && !again || step.MemoKey == "" || step.Parent == b.id && !again || step.Arguments[0].Data[0] >= b.depth {
 			continue
 		}
-		b.send(&scheduler.Cancel{Workspace: b.workspace, Execution: step.Parent}, nil)
+		if again {
+			b.send(&scheduler.RerunStep{RequestID: ulidOf(b.now, b.rng), Workspace: b.workspace, Step: step.ID().String()}, nil)
+		} else {
+			b.send(&scheduler.Cancel{Workspace: b.workspace, Execution: step.Parent}, nil)
+		}
 		r.Module, r.Target, r.Arguments, r.Memo = step.Module, step.Target, step.Arguments, &scheduler.Memo{Params: scheduler.Params{All: true}}
 		return
 	}
