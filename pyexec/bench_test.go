@@ -1,7 +1,12 @@
 package pyexec
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,26 +14,29 @@ import (
 	"time"
 )
 
-// benchWay is ahead unless executorTestEnv says otherwise.
-func benchWay() string {
-	if way := os.Getenv(executorTestEnv); way != "" {
-		return way
-	}
-	return ahead
-}
+// ways are the ways in which executors come to be, the fastest first.
+var ways = []string{ahead, "fork", "spawn"}
 
 // BenchmarkWarm is the latency of a no-op on an executor that is ready: from Run to the result.
 func BenchmarkWarm(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, benchWay() })
-	var took []time.Duration
-	for b.Loop() {
-		e.settled(4)
-		begin := time.Now()
-		h := e.start(Job{Target: "noop"})
-		<-h.got
-		took = append(took, time.Since(begin))
-		h.wait(b)
+	for _, way := range ways {
+		b.Run(way, func(b *testing.B) {
+			e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, way })
+			var took []time.Duration
+			for b.Loop() {
+				e.settled(4)
+				begin := time.Now()
+				h := e.start(Job{Target: "noop"})
+				<-h.got
+				took = append(took, time.Since(begin))
+				h.wait(b)
+			}
+			report(b, took)
+		})
 	}
+}
+
+func report(b *testing.B, took []time.Duration) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
@@ -36,7 +44,7 @@ func BenchmarkWarm(b *testing.B) {
 
 // BenchmarkHello is a workflow that calls one task, one after the other without a pause: refilling competes with it.
 func BenchmarkHello(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, benchWay() })
+	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, ahead })
 	var took []time.Duration
 	e.settled(4)
 	for b.Loop() {
@@ -45,28 +53,135 @@ func BenchmarkHello(b *testing.B) {
 		<-h.got
 		took = append(took, time.Since(begin))
 	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	report(b, took)
 }
 
-// BenchmarkSaturated keeps 8 executions going.
+// BenchmarkSaturated keeps 8 executions going. Beside it is what the machine does at that moment: how many processes a
+// Python that has imported the package forks, and reaps, a second, eight at a time.
 func BenchmarkSaturated(b *testing.B) {
-	e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, benchWay() })
-	b.SetParallelism(4)
-	e.settled(4)
-	used := e.cpu()
-	begin := time.Now()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			e.start(Job{Target: "noop"}).wait(b)
+	for _, way := range ways {
+		b.Run(way, func(b *testing.B) {
+			e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, way })
+			b.SetParallelism(8 / runtime.GOMAXPROCS(0))
+			e.settled(4)
+			rate1, cost1 := e.bareForks(b)
+			used := e.cpu()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					e.start(Job{Target: "noop"}).wait(b)
+				}
+			})
+			b.StopTimer()
+			rate := float64(b.N) / b.Elapsed().Seconds()
+			e.settled(4)
+			after := e.cpu()
+			rate2, cost2 := e.bareForks(b)
+			bare := (rate1 + rate2) / 2
+			b.ReportMetric(rate, "exec/s")
+			b.ReportMetric(bare, "bare-forks/s")
+			b.ReportMetric(100*rate/bare, "%-of-bare")
+			b.ReportMetric((cost1+cost2)/2, "bare-cpu-µs/fork")
+			b.ReportMetric(float64((after[0]-used[0]).Microseconds())/float64(b.N), "pool-cpu-µs/exec")
+			b.ReportMetric(float64((after[1]-used[1]).Microseconds())/float64(b.N), "process-cpu-µs/exec")
+		})
+	}
+}
+
+// bareScript forks and reaps for half a second, eight at a time.
+const bareScript = `
+import coflux._execute, gc, os, time
+gc.collect()
+gc.freeze()
+begin, used, n, running = time.monotonic(), os.times(), 0, 0
+while time.monotonic() < begin + 0.5 or running:
+    while running < 8 and time.monotonic() < begin + 0.5:
+        if os.fork() == 0:
+            os._exit(0)
+        running += 1
+    os.wait()
+    running -= 1
+    n += 1
+print(n / (time.monotonic() - begin), (sum(os.times()[:4]) - sum(used[:4])) * 1e6 / n)
+`
+
+// bareForks is the rate at which a Python forks, with nothing around it, and the microseconds of processor time for one.
+func (e *engine) bareForks(b *testing.B) (rate, cost float64) {
+	cmd := exec.Command(e.pool.py.argv[0], "-c", bareScript)
+	cmd.Env = mergeEnv(os.Environ(), e.pool.py.env)
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := fmt.Sscan(string(out), &rate, &cost); err != nil {
+		b.Fatal(err)
+	}
+	return rate, cost
+}
+
+// BenchmarkDiscover is a module with 1,000 targets, from the question to the answer.
+func BenchmarkDiscover(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("from coflux import task\n")
+	for i := range 1000 {
+		fmt.Fprintf(&text, "\n@task()\ndef t%d(a, b: int = 1, c=None):\n    \"\"\"Does it.\"\"\"\n    return a\n", i)
+	}
+	dir := b.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "many.py"), []byte(text.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	e := newEngine(b, func(c *Config) { c.Path, c.Modules, c.Warm = []string{dir}, []string{"many"}, 0 })
+	for b.Loop() {
+		d, err := e.pool.Discover(context.Background())
+		if err != nil || len(d.Modules[0].Targets) != 1000 {
+			b.Fatal(err, d.Modules[0].Error)
 		}
-	})
-	b.ReportMetric(float64(b.N)/time.Since(begin).Seconds(), "exec/s")
-	e.settled(4)
-	after := e.cpu()
-	b.ReportMetric(float64((after[0]-used[0]).Microseconds())/float64(b.N), "pool-cpu-µs/exec")
-	b.ReportMetric(float64((after[1]-used[1]).Microseconds())/float64(b.N), "process-cpu-µs/exec")
+	}
+}
+
+// pandasEnv names an interpreter that has pandas.
+const pandasEnv = "COFLUX_TEST_PANDAS"
+
+// BenchmarkPandas is the memory of its own of an execution that uses pandas, and the latency of it.
+func BenchmarkPandas(b *testing.B) {
+	python := os.Getenv(pandasEnv)
+	if python == "" {
+		b.Skip("it needs an interpreter with pandas: set " + pandasEnv)
+	}
+	dir := b.TempDir()
+	text := "import pandas\nfrom coflux import task\n\n" +
+		"@task()\ndef own():\n    kb = 0\n    for line in open('/proc/self/smaps_rollup'):\n" +
+		"        if line.startswith('Private_'):\n            kb += int(line.split()[1])\n    return kb\n\n" +
+		"@task()\ndef total():\n    return int(pandas.Series([1, 2]).sum())\n"
+	if err := os.WriteFile(filepath.Join(dir, "frames.py"), []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for _, way := range ways {
+		b.Run(way, func(b *testing.B) {
+			e := newEngine(b, func(c *Config) {
+				c.Path, c.Modules, c.Warm, c.Python, c.Executor = []string{dir}, []string{"frames"}, 4, python, way
+			})
+			var took []time.Duration
+			own := 0
+			for b.Loop() {
+				e.settled(4)
+				begin := time.Now()
+				h := e.start(Job{Module: "frames", Target: "total"})
+				<-h.got
+				took = append(took, time.Since(begin))
+				if string(h.wait(b).value) != "3" {
+					b.Fatal(h.ends())
+				}
+				kb, err := strconv.Atoi(string(e.start(Job{Module: "frames", Target: "own"}).wait(b).value))
+				if err != nil {
+					b.Fatal(err)
+				}
+				own = max(own, kb)
+			}
+			report(b, took)
+			b.ReportMetric(float64(own)/1024, "own-MiB")
+		})
+	}
 }
 
 // cpu is the time used by this process, and by the guard, its templates and all executors that have ended.

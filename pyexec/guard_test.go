@@ -28,12 +28,20 @@ func helperMain(args string) {
 	f := strings.Split(args, ",")
 	scratch, peer := f[0], f[1]
 	lease, _ := strconv.Atoi(f[2])
-	p, err := New(Config{
-		Path: []string{"testdata/mods"}, Warm: 1, Scratch: scratch, Boot: helperBoot + scratch,
-		Executor: os.Getenv(executorTestEnv), Logger: hclog.NewNullLogger(),
-	})
+	way := os.Getenv(executorTestEnv)
+	cfg := Config{
+		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 1, Scratch: scratch, Boot: helperBoot + scratch,
+		Executor: way, Logger: hclog.NewNullLogger(),
+	}
+	if way == ahead {
+		cfg.Executor = "fork"
+	}
+	p, err := New(cfg)
 	if err == nil {
 		err = p.Start(context.Background())
+	}
+	if err == nil && way == ahead {
+		_, err = p.Discover(context.Background())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -44,6 +52,9 @@ func helperMain(args string) {
 		{Network: "tcp", Address: peer, Data: []byte("gone " + scratch + "\n"), Want: "ok"},
 	})
 	e := &engine{pool: p, execs: map[string]*testHost{}}
+	for way == ahead && !e.allImported() {
+		time.Sleep(time.Millisecond)
+	}
 	arg, _ := json.Marshal(filepath.Join(scratch, "pids"))
 	e.start(Job{Target: "spawn_children", Arguments: []Value{Inline(arg)}})
 	for {
@@ -158,13 +169,11 @@ func TestHungNode(t *testing.T) {
 
 func TestKilledNode(t *testing.T) {
 	t.Parallel()
-	for _, way := range []string{"fork", "spawn"} {
+	for way, templates := range map[string]int{ahead: 2, "fork": 1, "spawn": 0} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			cmd, pids, said := startHelper(t, 0, way)
-			if way == "fork" {
-				pids = append(pids, templateUnder(t, cmd.Process.Pid))
-			}
+			pids = append(pids, templatesUnder(t, cmd.Process.Pid, templates)...)
 			cmd.Process.Kill()
 			took, ok := allGone(pids, 5*time.Second)
 			if !ok {

@@ -87,13 +87,34 @@ func (p *Pool) reroute() {
 	for _, b := range p.waiting {
 		b.lane = p.laneOf(b)
 	}
+	p.match()
+	p.trim()
+	p.refill()
+}
+
+// trim ends the bare executors that are ready when every module has a lane of its own; called with mu held.
+func (p *Pool) trim() {
 	for _, l := range p.bares {
-		if p.warmOf(l) == 0 {
+		if !p.bareIsUsed(l) {
 			p.dismiss(l)
 		}
 	}
-	p.match()
-	p.refill()
+}
+
+// bareIsUsed says whether executions are to be expected that no template of the environment has imported; called with mu
+// held.
+func (p *Pool) bareIsUsed(bare *lane) bool {
+	some := false
+	for _, l := range p.recent {
+		if l.py != bare.py {
+			continue
+		}
+		some = true
+		if l.state != laneUp && l.state != laneCold {
+			return true
+		}
+	}
+	return !some
 }
 
 // warmOf is how many executors are kept ready in a lane; called with mu held.
@@ -110,17 +131,7 @@ func (p *Pool) warmOf(l *lane) int {
 		}
 		return min(1, p.cfg.Warm)
 	}
-	some := false
-	for _, o := range p.recent {
-		if o.py != l.py {
-			continue
-		}
-		some = true
-		if o.state != laneUp && o.state != laneCold {
-			return p.cfg.Warm
-		}
-	}
-	if !some {
+	if p.bareIsUsed(l) {
 		return p.cfg.Warm
 	}
 	return 0
@@ -200,7 +211,11 @@ func (p *Pool) open(l *lane) {
 		return
 	}
 	l.template = id
-	l.timer = time.AfterFunc(p.cfg.DiscoverTimeout, func() {
+	limit := readyLimit
+	if l.snapshot != "" {
+		limit = p.cfg.DiscoverTimeout
+	}
+	l.timer = time.AfterFunc(limit, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.guard == g && l.template == id && l.state == laneStarting {

@@ -116,20 +116,23 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 func (e *engine) imported() {
 	e.t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		e.pool.mu.Lock()
-		n := 0
-		for _, l := range e.pool.recent {
-			if l.state == laneUp {
-				n++
-			}
-		}
-		ok := n > 0 && n == len(e.pool.recent)
-		e.pool.mu.Unlock()
-		if ok {
+		if e.allImported() {
 			return
 		}
 	}
 	e.t.Fatal("the modules are not imported by templates")
+}
+
+func (e *engine) allImported() bool {
+	e.pool.mu.Lock()
+	defer e.pool.mu.Unlock()
+	n := 0
+	for _, l := range e.pool.recent {
+		if l.state == laneUp {
+			n++
+		}
+	}
+	return n > 0 && n == len(e.pool.recent)
 }
 
 type testWriter struct{ t testing.TB }

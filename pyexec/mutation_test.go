@@ -28,6 +28,13 @@ var mutations = []struct{ name, by, file, old, new string }{
 	{"forked executors have no limits", "Limits", "template.go", "		g.limits.apply(pid)\n", ""},
 	{"what is not told is not seen", "WaysToSave", "watch.go", "			changed = s.scan()\n", ""},
 	{"environments share executors", "SeveralEnvironments", "environments.go", "		if l.py == py {\n", "		if l.py != nil {\n"},
+	{"dirty directories are used again", "WorkingDirectories", "workdir.go", "err == nil && now == d.made && empty(d.path)", "err == nil && (now == d.made || true)"},
+	{"nothing is imported ahead", "ImportedOnce", "lane.go", "if l.state == laneUp || len(l.idle) > 0 {", "if false {"},
+	{"files share a position", "ImportedOnce", "sdk/coflux/_fork.py", "        self._files.open_again()\n", ""},
+	{"threads are forked", "UnfitModules", "sdk/coflux/_ahead.py", "    if _thread._count() > 0:", "    if False:"},
+	{"descriptors of others stay open", "ForkedIsLikeSpawned", "sdk/coflux/_fork.py", "        os.closerange(low, highest + 1)\n", ""},
+	{"old code stays imported", "ReloadOfTemplates", "lane.go", "\t\t\tp.shut(l, laneOff)\n\t\t\tdelete(", "\t\t\tdelete("},
+	{"the same code is new code", "ReloadOfTemplates", "discover.go", "case served && f.digest != \"\" && f.digest == last.digest:", "case false:"},
 }
 
 // TestNoticesMutations shows that the tests can fail. It builds the package once for each mutation.

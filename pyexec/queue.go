@@ -92,7 +92,11 @@ func (p *Pool) refill() {
 
 // startIn lets n executors of a lane be in the making, if that is possible; called with mu held.
 func (p *Pool) startIn(l *lane, n int) {
-	for limit := max(4, 2*runtime.NumCPU()); l.starting < n && p.starting < limit && l.canStart(); {
+	limit := max(4, 2*runtime.NumCPU())
+	if l.state == laneUp {
+		limit *= 2 // forks cost less, and least when many are asked for at once
+	}
+	for l.starting < n && p.starting < limit && l.canStart() {
 		p.starting++
 		l.starting++
 		p.seq++
@@ -123,6 +127,7 @@ func (p *Pool) startOne(g *guard, seq uint64, l *lane, from uint64) {
 	case err == nil && p.state == stateRunning && p.guard == g && !l.closed:
 		l.idle = append(l.idle, e)
 		p.match()
+		p.trim()
 	case err == nil:
 		e.kill()
 	case errors.Is(err, errUnforked):

@@ -42,26 +42,30 @@ func templatesOf(guard int) []int {
 	return found
 }
 
-func waitTemplate(t *testing.T, find func() []int) int {
+func waitTemplates(t *testing.T, n int, find func() []int) []int {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if found := find(); len(found) == 1 {
-			return found[0]
+		if found := find(); len(found) == n {
+			return found
 		}
 	}
-	t.Fatal("there is no template")
-	return 0
+	t.Fatalf("templates %v, want %d", find(), n)
+	return nil
 }
 
+// templateOf is the bare template of an engine that has discovered nothing.
 func templateOf(t *testing.T, e *engine) int {
 	t.Helper()
-	return waitTemplate(t, func() []int { return templatesOf(e.pool.guard.cmd.Process.Pid) })
+	return waitTemplates(t, 1, e.pids)[0]
 }
 
-// templateUnder is the template of the guard of a node.
-func templateUnder(t *testing.T, node int) int {
+// pids are the templates of an engine.
+func (e *engine) pids() []int { return templatesOf(e.pool.guard.cmd.Process.Pid) }
+
+// templatesUnder are the n templates of the guard of a node.
+func templatesUnder(t *testing.T, node, n int) []int {
 	t.Helper()
-	return waitTemplate(t, func() []int {
+	return waitTemplates(t, n, func() []int {
 		var all []int
 		for _, guard := range childPids(node) {
 			all = append(all, templatesOf(guard)...)

@@ -41,7 +41,7 @@ func newSettings() *settings {
 	f.StringSliceVar(&c.Path, "path", c.Path, "look for modules in this `DIRECTORY` (repeatable); the current directory if not given")
 	f.StringVar(&c.Python, "python", c.Python, "run this `INTERPRETER`; if not given: the active virtual environment, .venv, venv, what poetry or uv say for the current directory, python3, python")
 	f.StringSliceVar(&c.Adapter, "adapter", c.Adapter, "run this `COMMAND` (words separated by commas) that speaks the adapter protocol, instead of Python")
-	f.StringVar(&c.Executor, "executor", c.Executor, "how the process of a body comes to be, `WAY`: fork, from one that has imported the package, or spawn, by itself; if not given: fork, and spawn with an --adapter")
+	f.StringVar(&c.Executor, "executor", c.Executor, "how the process of a body comes to be, `WAY`: fork, from one that has imported its module, or spawn, by itself; if not given: fork, and spawn with an --adapter")
 	f.StringSliceVar(&c.Limits, "limit", c.Limits, "each process of a body may use at most so much, `NAME=VALUE`: memory=2G, cpu=60 (seconds of processor time), files=1024 (repeatable, or with commas); a task's own limits can be tighter")
 	f.DurationVar(&c.KillGrace, "kill-grace", c.KillGrace, "ask a body that is cancelled or out of time to end, with SIGTERM to its process group, and kill it after this `DURATION`; 0s = kill at once. The fence of a node that lost the mesh never waits")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "run at most `N` bodies at once; one that waits for another does not count")

@@ -1,9 +1,9 @@
 """python -m coflux fork: the template, a process that makes executors out of itself.
 
 A request is one packet on the control socket: the number of the spawn, and the executor's descriptors 0 to 4 followed by
-the one on which it is told to go. There are two forks for each executor. The process in between ends at once, so that the
-guard, the next subreaper, becomes the executor's parent: it reaps and kills forked executors like the others. The pid is
-told when that has happened; the executor does nothing until the guard, who then knows it, lets it go.
+the one on which it is told to go. Executors are forked by a process in between, one for all requests that wait. It ends at
+once, so that the guard, the next subreaper, becomes the executors' parent: it reaps and kills forked executors like the others. The
+pid is told when that has happened; the executor does nothing until the guard, who then knows it, lets it go.
 
 With a snapshot and names of modules it imports these first: its executors find them imported.
 """
@@ -25,6 +25,9 @@ _CONTROL = 5
 _OWN = 5  # an executor keeps the descriptors below it
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
+_MSG_DONTWAIT = 0x40
+_BATCH = 8
+_RECORD = 12  # a number and a pid
 _MARK = "COFLUX_EXECUTOR"
 
 
@@ -89,6 +92,7 @@ class _Template:
             sys.path_importer_cache.pop(path, None)
         self._control = _control()
         self._born = os.pipe()
+        os.set_blocking(self._born[0], False)
         gc.collect()
         gc.freeze()  # a collection in an executor would copy every page otherwise
         self._highest = max(int(name) for name in os.listdir("/proc/self/fd"))
@@ -96,49 +100,77 @@ class _Template:
 
     def serve(self) -> bool:
         """True in an executor, False at the end of the template."""
+        while True:
+            requests = self._requests()
+            if not requests:
+                return False
+            pids = self._fork(requests)
+            if pids is None:
+                return True
+            for number in requests:
+                _send(self._control, {"id": number, "pid": pids.get(number, 0)})
+
+    def _requests(self) -> dict[int, list[int]]:
+        """The descriptors by number: of the next request, and of those that wait behind it. Empty at the end."""
         from coflux import _json
 
-        while True:
-            data, ancillary, _, _ = self._control.recvmsg(4096, self._room)
+        requests: dict[int, list[int]] = {}
+        while len(requests) < _BATCH:
+            try:
+                data, ancillary, _, _ = self._control.recvmsg(4096, self._room, _MSG_DONTWAIT if requests else 0)
+            except BlockingIOError:
+                break
             if not data:
-                return False
-            number = _json.loads(data)["id"]
-            pid = self._fork(number, _descriptors(ancillary))
-            if pid is None:
-                return True
-            self._control.send(_json.dumps({"id": number, "pid": pid}))
+                return {}  # what it still holds ends with it
+            requests[_json.loads(data)["id"]] = _descriptors(ancillary)
+        return requests
 
-    def _fork(self, number: int, fds: list[int]) -> int | None:
-        """The pid of a new executor, 0 if there is none, None in the executor."""
+    def _fork(self, requests: dict[int, list[int]]) -> dict[int, int] | None:
+        """The pids of new executors by their numbers, None in an executor."""
         between = -1
         try:
-            if len(fds) == _OWN + 1:
-                between = os.fork()
+            between = os.fork()
         except OSError:
             pass  # the limit of processes, or no memory: the guard tries it in its way and tells why that fails
         if between == 0:
             try:
-                executor = os.fork()
-                if executor:
-                    os.setpgid(executor, executor)
-                    os.write(self._born[1], executor.to_bytes(4, "little"))
+                own = self._fork_each(requests)
+                if own is None:
                     os._exit(0)
-                self._become(number, fds)
+                highest = max(self._highest, *(fd for fds in requests.values() for fd in fds))
+                self._become(own, requests[own], highest)
                 return None
             except BaseException:
                 os._exit(1)
-        for fd in fds:
-            os.close(fd)
+        for fds in requests.values():
+            for fd in fds:
+                os.close(fd)
         if between < 0:
-            return 0
+            return {}
         status = os.waitpid(between, 0)[1]
-        if os.WIFSIGNALED(status):  # perhaps after it told a pid, which would be taken for the next one's
+        if os.WIFSIGNALED(status):  # it did not tell of all that it forked
             raise SystemExit(f"a process that it forked was killed by signal {os.WTERMSIG(status)}")
-        if status != 0:
-            return 0
-        return int.from_bytes(os.read(self._born[0], 4), "little")
+        pids = {}
+        try:
+            while record := os.read(self._born[0], _RECORD):
+                pids[int.from_bytes(record[:8], "little")] = int.from_bytes(record[8:], "little")
+        except BlockingIOError:
+            pass  # that were all
+        return pids
 
-    def _become(self, number: int, fds: list[int]) -> None:
+    def _fork_each(self, requests: dict[int, list[int]]) -> int | None:
+        """Forks the executors; their numbers in them, None in the process in between."""
+        for number, fds in requests.items():
+            if len(fds) != _OWN + 1:
+                continue
+            executor = os.fork()
+            if executor == 0:
+                return number
+            os.setpgid(executor, executor)
+            os.write(self._born[1], number.to_bytes(8, "little") + executor.to_bytes(4, "little"))
+        return None
+
+    def _become(self, number: int, fds: list[int], highest: int) -> None:
         go = fds[_OWN]
         for own, fd in enumerate(fds[:_OWN]):
             os.dup2(fd, own)
@@ -147,7 +179,7 @@ class _Template:
         for fd in sorted({go, *self._files.kept}):
             os.closerange(low, fd)
             low = fd + 1
-        os.closerange(low, max(self._highest, *fds) + 1)
+        os.closerange(low, highest + 1)
         self._files.open_again()
         _ahead.reseed()
         mark = f"{number:020d}"
