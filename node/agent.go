@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,6 +57,7 @@ type agent struct {
 	targets    []state.DeclaredTarget
 	changed    bool // targets, since they were last sent
 	draining   bool
+	unwanted   string // why the leader refused the session when it last asked; "" once it was welcomed
 	term       uint64 // the highest seen: streams of lower ones are refused (rules A4)
 	stream     stream // nil while there is none
 	asked      uint64
@@ -234,12 +236,30 @@ func (a *agent) run(ctx context.Context) {
 		if a.Clock()-began > time.Second {
 			backoff = 10 * time.Millisecond
 		}
+		if errors.Is(err, errSessionRefused) {
+			backoff = refusedPause
+		}
 		select {
 		case <-time.After(backoff):
 		case <-ctx.Done():
 		}
 		backoff = min(2*backoff, 300*time.Millisecond)
 	}
+}
+
+// refusedPause is how long an agent waits before it asks again for a session that was refused.
+const refusedPause = 2 * time.Second
+
+var errSessionRefused = errors.New("the leader refused the session")
+
+// refusedSession says once why nothing is served here.
+func (a *agent) refusedSession(reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.unwanted != reason {
+		a.Logger.Warn("nothing is served here for now", "reason", reason)
+	}
+	a.unwanted = reason
 }
 
 // converse opens one stream and handles its frames until it ends.
@@ -259,6 +279,10 @@ func (a *agent) converse(ctx context.Context) error {
 	}
 	if f := frames[0].Fenced; f != nil {
 		return a.fenced(ctx, f.Reason)
+	}
+	if f := frames[0].Refused; f != nil {
+		a.refusedSession(f.Reason)
+		return errSessionRefused
 	}
 	if frames[0].Welcome == nil {
 		return fmt.Errorf("the leader did not answer hello")
@@ -289,7 +313,7 @@ func (a *agent) hello() *Hello {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h := &Hello{Open: a.Open, Fresh: a.fresh}
-	h.Open.Session, h.Open.Targets = a.session, a.targets
+	h.Open.Session, h.Open.Targets, h.Open.WorkspaceID = a.session, a.targets, a.workspace
 	a.changed = false
 	for _, id := range slices.Sorted(maps.Keys(a.executions)) {
 		h.Held = append(h.Held, id)
@@ -309,7 +333,7 @@ func (a *agent) welcome(s stream, w *Welcome, sent time.Duration) error {
 		return fmt.Errorf("leader of term %d refused: term %d was seen", w.Term, a.term)
 	}
 	wasFresh := a.fresh
-	a.term, a.workspace, a.fresh, a.stream = w.Term, w.Workspace, false, s
+	a.term, a.workspace, a.fresh, a.stream, a.unwanted = w.Term, w.Workspace, false, s, ""
 	a.confirmLocked(sent, time.Duration(w.FenceMS)*time.Millisecond)
 	if len(a.endedAway) > 0 {
 		s.send(&Frame{Terminated: &Terminated{Executions: a.endedAway}})

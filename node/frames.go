@@ -27,6 +27,7 @@ type Frame struct {
 	Nothing *Nothing `codec:"z,omitempty"`  // answers a polling Select
 	Renewed *Renew   `codec:"rd,omitempty"` // answers Renew
 	Fenced  *Fenced  `codec:"f,omitempty"`  // the session is lost
+	Refused *Refused `codec:"x,omitempty"`  // answers Hello: the session is not wanted now
 }
 
 // Hello opens a stream: who the agent is, and all that it holds (rules A3, A4).
@@ -116,6 +117,11 @@ type Nothing struct {
 
 // Fenced tells an agent that its session is lost: it kills everything and opens a new one.
 type Fenced struct {
+	Reason string `codec:"r"`
+}
+
+// Refused tells an agent that there is no place for its session now, and why: it asks again after a while.
+type Refused struct {
 	Reason string `codec:"r"`
 }
 

@@ -29,9 +29,10 @@ type hub struct {
 
 // link is the stream of one agent, reconciled.
 type link struct {
-	session string
-	stream  stream
-	serves  map[state.Class]bool
+	session   string
+	workspace string
+	stream    stream
+	serves    map[state.Class]bool
 	// held are the executions given to the agent whose processes are not known to be gone.
 	held    map[string]*heldExecution
 	running int // of held, not blocked
@@ -142,7 +143,7 @@ func (h *hub) attach(hello *Hello, s stream, welcome *Welcome) bool {
 	if old = h.links[id]; old != nil {
 		h.dropLocked(old)
 	}
-	k := &link{session: id, stream: s, held: map[string]*heldExecution{}, serves: servesOf(row)}
+	k := &link{session: id, workspace: row.Workspace, stream: s, held: map[string]*heldExecution{}, serves: servesOf(row)}
 	s.send(&Frame{Welcome: welcome})
 	known := map[string]bool{}
 	for _, e := range hello.Held {
@@ -310,11 +311,11 @@ func (l *leader) note(session string, q *Select) {
 func (h *hub) answerLocked(k *link, q *Select) (any bool) {
 	view := h.l.store.View()
 	for _, name := range q.Handles {
-		id, ok := state.ParseExecutionID(name)
-		if !ok || view.Execution(id) == nil {
+		e := scheduler.Visible(view, k.workspace, name)
+		if e == nil {
 			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Unknown: true}})
 			any = true
-		} else if r := scheduler.Outcome(view, id); r != nil {
+		} else if r := scheduler.Outcome(view, e.ID()); r != nil {
 			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Result: r}})
 			any = true
 		}

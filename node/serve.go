@@ -60,8 +60,12 @@ func (l *leader) hello(ctx context.Context, s stream) (h *Hello, rest []*Frame, 
 	heard := l.clock()
 	if err := l.admit(short, h); err != nil {
 		var refused *scheduler.Error
-		if errors.As(err, &refused) && refused.Code == scheduler.CodeFenced {
-			s.send(&Frame{Fenced: &Fenced{Reason: refused.Message}})
+		if errors.As(err, &refused) {
+			answer := &Frame{Refused: &Refused{Reason: refused.Message}}
+			if refused.Code == scheduler.CodeFenced {
+				answer = &Frame{Fenced: &Fenced{Reason: refused.Message}}
+			}
+			s.send(answer)
 			_, _ = s.recv(short) // the agent cuts the stream once it knows
 		}
 		return nil, nil, err

@@ -8,6 +8,9 @@ type Cancel struct {
 }
 
 func (r *Cancel) decide(d *decision) (Answer, error) {
+	if _, err := d.workspace(r.Workspace); err != nil {
+		return Answer{}, err
+	}
 	id, ok := state.ParseExecutionID(r.Execution)
 	e := d.Execution(id)
 	if !ok || e == nil || e.Workspace != r.Workspace {
@@ -17,22 +20,21 @@ func (r *Cancel) decide(d *decision) (Answer, error) {
 	return Answer{ExecutionID: r.Execution}, nil
 }
 
-// CancelHandles ends executions and their descendants, asked by a running execution. What is unknown or has ended is
-// skipped.
+// CancelHandles ends executions and their descendants, asked by a running execution of the same project. What is unknown
+// there or has ended is skipped.
 type CancelHandles struct {
 	Session, Execution string
 	Handles            []string
 }
 
 func (r *CancelHandles) decide(d *decision) (Answer, error) {
-	if _, err := d.live(r.Session, r.Execution); err != nil {
+	by, err := d.live(r.Session, r.Execution)
+	if err != nil {
 		return Answer{}, err
 	}
 	for _, h := range r.Handles {
-		if id, ok := state.ParseExecutionID(h); ok {
-			if e := d.Execution(id); e != nil {
-				d.cancel(e, "cancelled by execution "+r.Execution)
-			}
+		if e := Visible(&d.View, by.Workspace, h); e != nil {
+			d.cancel(e, "cancelled by execution "+r.Execution)
 		}
 	}
 	return Answer{}, nil
@@ -73,50 +75,67 @@ func (d *decision) underCancel(e *state.Execution) bool {
 	var all subjects
 	for s := range d.Sweeps() {
 		if s.Kind == state.SweepCancel {
-			all = all.with(s)
+			all = all.with(&d.View, s)
 		}
 	}
-	return all != nil && covered(&d.View, e.ID(), all, map[state.StepID]bool{})
+	return all != nil && covered(&d.View, e, all, map[state.StepID]bool{})
 }
 
-// subjects are the executions whose descendants are being cancelled: by step, ranges of attempts.
-type subjects map[state.StepID][][2]int
+// subjects are the executions whose descendants are being cancelled: ranges of the attempts of a step in a workspace.
+type subjects map[subject][][2]int
+
+type subject struct {
+	state.StepID
+	workspace string
+}
 
 // with adds those of a sweep.
-func (s subjects) with(sweep *state.Sweep) subjects {
+func (s subjects) with(v *state.View, sweep *state.Sweep) subjects {
 	if s == nil {
 		s = subjects{}
 	}
-	if id, ok := state.ParseExecutionID(sweep.Subject); ok {
-		s[id.StepID()] = append(s[id.StepID()], [2]int{id.Attempt, max(id.Attempt, sweep.Through)})
+	id, _ := state.ParseExecutionID(sweep.Subject)
+	if e := v.Execution(id); e != nil {
+		of := subject{id.StepID(), e.Workspace}
+		s[of] = append(s[of], [2]int{id.Attempt, max(id.Attempt, sweep.Through)})
 	}
 	return s
 }
 
-func (s subjects) has(id state.ExecutionID) bool {
-	for _, r := range s[id.StepID()] {
-		if r[0] <= id.Attempt && id.Attempt <= r[1] {
+func (s subjects) has(e *state.Execution) bool {
+	for _, r := range s[subject{e.ID().StepID(), e.Workspace}] {
+		if r[0] <= e.Attempt && e.Attempt <= r[1] {
 			return true
 		}
 	}
 	return false
 }
 
-// covered climbs from an execution to the root and tells whether it meets one of the subjects. seen remembers steps
-// that were decided already.
-func covered(v *state.View, id state.ExecutionID, all subjects, seen map[state.StepID]bool) bool {
-	if all.has(id) {
+// covered climbs from an execution to the root, as far as its workspace goes, and tells whether it meets one of the
+// subjects: a cancellation does not reach into other workspaces (semantics 15). seen remembers steps whose executions in
+// that workspace were decided already.
+func covered(v *state.View, e *state.Execution, all subjects, seen map[state.StepID]bool) bool {
+	if all.has(e) {
 		return true
 	}
-	if known, ok := seen[id.StepID()]; ok {
+	id := e.ID().StepID()
+	if known, ok := seen[id]; ok {
 		return known
 	}
 	in := false
-	if s := v.Step(id.StepID()); s != nil && s.Parent != "" {
-		if parent, ok := state.ParseExecutionID(s.Parent); ok {
-			in = covered(v, parent, all, seen)
-		}
+	if parent := parentOf(v, id); parent != nil && parent.Workspace == e.Workspace {
+		in = covered(v, parent, all, seen)
 	}
-	seen[id.StepID()] = in
+	seen[id] = in
 	return in
+}
+
+// parentOf is the execution that submitted a step, nil for a root.
+func parentOf(v *state.View, id state.StepID) *state.Execution {
+	s := v.Step(id)
+	if s == nil || s.Parent == "" {
+		return nil
+	}
+	parent, _ := state.ParseExecutionID(s.Parent)
+	return v.Execution(parent)
 }

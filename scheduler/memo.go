@@ -24,14 +24,20 @@ func memoKey(run *state.Run, r *SubmitStep) string {
 	return argumentsKey(r.Module+":"+r.Target, "", params, r.Arguments)
 }
 
-// memoised finds the newest execution of a run with the memo key that is open or gave a value; nil when there is none.
-func (d *decision) memoised(run, workspace, key string) *state.Execution {
-	for e := range d.Memoised(run, workspace, key) {
-		if !d.underCancel(e) {
-			return e
+// memoised finds the newest execution of a run with the memo key, in the workspace or one that it inherits from, that is
+// open or gave a value; nil when there is none.
+func (d *decision) memoised(run, workspace, key string) (newest *state.Execution) {
+	for w := range d.Lineage(workspace) {
+		for e := range d.Memoised(run, w.ID, key) {
+			if !d.underCancel(e) {
+				if newest == nil || e.CreatedAt > newest.CreatedAt {
+					newest = e
+				}
+				break
+			}
 		}
 	}
-	return nil
+	return newest
 }
 
 // hit answers a call with an execution that is there already, and remembers that, so that a repeat is answered alike.

@@ -17,9 +17,6 @@ import (
 // backlog.
 func (b *batch) place() {
 	p := newPlacer(b.scratch.View(), b.Soft)
-	if !p.anyFree() {
-		return
-	}
 	defer p.close()
 	for n := 0; ; n++ {
 		e, a := p.next()
@@ -69,21 +66,20 @@ func (c *candidate) takes(e *state.Execution) bool {
 type placer struct {
 	view       *state.View
 	soft       Soft
-	candidates []*candidate // by session id
+	candidates map[string][]*candidate // by workspace, those of one by session id
+	open       []string                // workspaces in which something may be placed, sorted
 	heads      queueHeap
 }
 
 func newPlacer(v *state.View, soft Soft) *placer {
-	p := &placer{view: v, soft: soft}
+	p := &placer{view: v, soft: soft, candidates: map[string][]*candidate{}}
 	for _, id := range slices.Sorted(maps.Keys(soft.Sessions)) {
 		if s := v.Session(id); s != nil && s.State == state.SessionOpen {
-			p.candidates = append(p.candidates, &candidate{s, soft.Sessions[id]})
+			p.candidates[s.Workspace] = append(p.candidates[s.Workspace], &candidate{s, soft.Sessions[id]})
 		}
 	}
-	if !p.anyFree() {
-		return p
-	}
-	for c, ok := v.ClassFrom(""); ok; {
+	p.open = p.openWorkspaces()
+	for c, ok := p.classFrom(""); ok; {
 		fit, past := p.fitting(c)
 		if len(fit) > 0 {
 			next, stop := iter.Pull(v.Queue(c))
@@ -91,10 +87,38 @@ func newPlacer(v *state.View, soft Soft) *placer {
 				p.heads = append(p.heads, &queueHead{e, fit, next, stop})
 			}
 		}
-		c, ok = v.ClassFrom(past)
+		c, ok = p.classFrom(past)
 	}
 	heap.Init(&p.heads)
 	return p
+}
+
+// openWorkspaces are those, sorted, in which something may be placed: active, with a free agent.
+func (p *placer) openWorkspaces() (ids []string) {
+	for id, candidates := range p.candidates {
+		if w := p.view.Workspace(id); w != nil && w.State == state.WorkspaceActive && slices.ContainsFunc(candidates, (*candidate).free) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// classFrom is the first class at or behind a place that is in an open workspace; false when there is none. What waits in
+// other workspaces is passed over with one seek.
+func (p *placer) classFrom(place string) (state.Class, bool) {
+	c, ok := p.view.ClassFrom(place)
+	for ok {
+		n, open := slices.BinarySearch(p.open, c.Workspace)
+		switch {
+		case open:
+			return c, true
+		case n == len(p.open):
+			return state.Class{}, false
+		}
+		c, ok = p.view.ClassFrom(state.QueueOf(p.open[n]))
+	}
+	return state.Class{}, false
 }
 
 // fitting gives the free agents that may run a class, and the place behind it. When there are none, it is the place
@@ -102,7 +126,7 @@ func newPlacer(v *state.View, soft Soft) *placer {
 // has, they cost one seek.
 func (p *placer) fitting(c state.Class) (fit []*candidate, past string) {
 	var serving []*candidate
-	for _, a := range p.candidates {
+	for _, a := range p.candidates[c.Workspace] {
 		if a.free() && a.soft.Serves[c.Untagged()] {
 			serving = append(serving, a)
 		}
@@ -127,8 +151,6 @@ func (p *placer) fitting(c state.Class) (fit []*candidate, past string) {
 	}
 	return fit, c.Past(c.Requires + "\x00")
 }
-
-func (p *placer) anyFree() bool { return slices.ContainsFunc(p.candidates, (*candidate).free) }
 
 func (p *placer) close() {
 	for _, h := range p.heads {
@@ -161,13 +183,13 @@ func (p *placer) next() (*state.Execution, *candidate) {
 	return nil, nil
 }
 
-// alone tells whether no earlier attempt of the step can still be alive: its agent said so, or its session is no more
-// (rules A15). While an agent is out of reach nobody knows, and the attempt waits.
+// alone tells whether no earlier attempt of the step in its workspace can still be alive: its agent said so, or its
+// session is no more (rules A15). While an agent is out of reach nobody knows, and the attempt waits.
 func (p *placer) alone(e *state.Execution) bool {
 	if e.Attempt == 1 {
 		return true
 	}
-	for before := range p.view.AttemptsBefore(e.ID()) {
+	for before := range earlier(p.view, e) {
 		if before.Session == "" {
 			continue // it never ran
 		}
@@ -186,7 +208,7 @@ func (p *placer) alone(e *state.Execution) bool {
 func (p *placer) choose(among []*candidate, e *state.Execution) *candidate {
 	avoid := ""
 	if e.Failures > 0 {
-		for before := range p.view.AttemptsBefore(e.ID()) {
+		for before := range earlier(p.view, e) {
 			avoid = before.Node
 			break
 		}

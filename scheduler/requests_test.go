@@ -32,17 +32,21 @@ func samples() []Request {
 			Error: &state.Error{Type: "E", Message: "m", Retryable: &retry, Frames: []state.Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Cancel{Workspace: "W", Execution: "R:1:1"},
 		&CancelHandles{Session: "S", Execution: "R:1:1", Handles: []string{"R:2:1"}},
-		&OpenSession{Session: "S", Project: "p", Workspace: "w", Node: "N", NodeName: "n", Boot: "b", Slots: 4,
+		&OpenSession{Session: "S", Project: "p", Workspace: "w", WorkspaceID: "W", Node: "N", NodeName: "n", Boot: "b", Slots: 4,
 			Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeWorkflow}}, Provides: state.Tags{"a": {"1"}}, Accepts: state.Tags{"b": {"2"}}},
 		&UpdateSession{Session: "S", Targets: []state.DeclaredTarget{{Module: "m", Name: "t", Type: state.TypeTask}}, Draining: true},
 		&LoseSession{Session: "S", Reason: "r"},
-		&CreateWorkspace{Project: "p", Name: "w", Ensure: true},
+		&CreateWorkspace{RequestID: "01HF7YAT00000000000000000A", Project: "p", Name: "w", Base: "W", Ensure: true, Seed: true},
 		&PutSetting{Name: "voters", Value: 5, Seed: true},
 		&RegisterGroup{Session: "S", Execution: "R:1:1", ID: 3, Name: "g"},
 		&AddDependency{Session: "S", Execution: "R:1:1", On: []string{"R:2:1"}},
 		&SeeMember{ID: "N", Name: "n"},
 		&RemoveMember{ID: "N"},
 		&RerunStep{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Step: "R:1"},
+		&UpdateWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Name: "n", Rebase: true, Base: "B"},
+		&PauseWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W"},
+		&ResumeWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W"},
+		&ArchiveWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W"},
 	}
 }
 

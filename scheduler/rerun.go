@@ -6,8 +6,9 @@ import (
 	"github.com/coflux-mesh/coflux/consensus/state"
 )
 
-// RerunStep makes a new attempt of a step, whatever became of the earlier ones. Unfinished ones are cancelled first, with
-// their descendants; handles that callers hold keep the outcome that they had.
+// RerunStep makes a new attempt of a step, whatever became of the earlier ones. It may be run in the workspace of the
+// step's caller (of the run for a root step) and in those that inherit from it. Unfinished attempts in the same workspace
+// are cancelled first, with their descendants; handles that callers hold keep the outcome that they had.
 type RerunStep struct {
 	// RequestID is a ULID: a repeat with the same one is answered with the same attempt.
 	RequestID       string
@@ -23,21 +24,30 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 		return Answer{RunID: id.Run, StepID: r.Step, ExecutionID: known}, err
 	}
 	step, latest := d.Step(id), d.LatestAttempt(id)
-	if step == nil || latest == nil || latest.Workspace != r.Workspace {
+	if step == nil || latest == nil {
 		return Answer{}, refuse(CodeNotFound, "step %s does not exist in this workspace", r.Step)
 	}
-	if parent, ok := state.ParseExecutionID(step.Parent); ok && d.underCancel(d.Execution(parent)) {
+	home, parent := d.Run(id.Run).Workspace, parentOf(&d.View, id)
+	if parent != nil {
+		home = parent.Workspace
+	}
+	if w := d.Workspace(r.Workspace); w == nil || !w.Live() || !d.Inherits(w.ID, home) {
+		return Answer{}, refuse(CodeNotFound, "step %s does not exist in this workspace", r.Step)
+	}
+	if parent != nil && home == r.Workspace && d.underCancel(parent) {
 		// The sweep would reach the new attempt, or not, as it happens to stand.
 		return Answer{}, refuse(CodeCancelled, "step %s is being cancelled through an ancestor: run it again when that is done", r.Step)
 	}
 	for e := range d.Attempts(id) {
-		if e.Result == nil {
+		if e.Result == nil && e.Workspace == r.Workspace {
 			d.cancel(e, "the step was run again")
 		}
 	}
-	latest = d.LatestAttempt(id) // with the result that it has by now
 	e := d.newAttempt(step, r.Workspace, latest.Attempt+1, latest.Tier)
-	e.Failures = failuresAfter(latest)
+	for before := range earlier(&d.View, e) { // with the result that it has by now
+		e.Failures = failuresAfter(before)
+		break
+	}
 	d.queue(e, 0) // a re-run starts at once
 	d.remember(r.RequestID, e.ID().String())
 	return Answer{RunID: id.Run, StepID: r.Step, ExecutionID: e.ID().String(), Module: step.Module, Target: step.Target}, nil

@@ -37,7 +37,7 @@ func normalRetries(r *state.Retries) (*state.Retries, error) {
 func (d *decision) retry(e *state.Execution, result *state.Result) {
 	result.Retry = 0 // only decided here
 	step := d.Step(e.ID().StepID())
-	if !result.Type.Failed() || step.Retries == nil {
+	if !result.Type.Failed() || step.Retries == nil || d.archived(e.Workspace) {
 		return
 	}
 	if r := result.Error; r != nil && r.Retryable != nil && !*r.Retryable {
@@ -73,6 +73,18 @@ func failuresAfter(e *state.Execution) int {
 		return 0
 	}
 	return e.Failures + 1
+}
+
+// earlier walks the attempts before an execution in its workspace, newest first: those in other workspaces neither count
+// nor hold it up.
+func earlier(v *state.View, e *state.Execution) iter.Seq[*state.Execution] {
+	return func(yield func(*state.Execution) bool) {
+		for before := range v.AttemptsBefore(e.ID()) {
+			if before.Workspace == e.Workspace && !yield(before) {
+				return
+			}
+		}
+	}
 }
 
 // Last gives the execution at which whoever waits for id has arrived: itself, or the last of the attempts that follow

@@ -39,8 +39,8 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	if id, err := r.known(d); id != "" || err != nil {
 		return d.knownAnswer(id), err
 	}
-	if d.Workspace(r.Workspace) == nil {
-		return Answer{}, refuse(CodeNotFound, "workspace %s does not exist", r.Workspace)
+	if _, err := d.workspace(r.Workspace); err != nil {
+		return Answer{}, err
 	}
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)

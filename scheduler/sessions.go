@@ -12,9 +12,13 @@ import (
 // left behind, so earlier sessions of the node are lost at once.
 type OpenSession struct {
 	// Session is the id, chosen by the agent: fresh and unguessable at each start and after each loss.
-	Session        string
-	Project        string
-	Workspace      string // name; made when it does not exist
+	Session string
+	Project string
+	// Workspace is the name of the one that it serves, made when it does not exist.
+	Workspace string
+	// WorkspaceID is the one that an earlier session of this start of the node served, "" for the first session. It is
+	// served again under whatever name; where it was archived, one of the name is not made, only served if it is there.
+	WorkspaceID    string
 	Node, NodeName string
 	// Boot of the node; later boots of a node compare greater.
 	Boot    string
@@ -32,7 +36,7 @@ func (r *OpenSession) decide(d *decision) (Answer, error) {
 		return Answer{}, refuse(CodeBadRequest, "the session's tags: %s", err)
 	}
 	if s := d.Session(r.Session); s != nil {
-		if s.State == state.SessionLost {
+		if s.State == state.SessionLost || d.archived(s.Workspace) {
 			return Answer{}, refuse(CodeFenced, "session %s was lost: %s", s.ID, s.Reason)
 		}
 		return Answer{WorkspaceID: s.Workspace}, nil
@@ -45,7 +49,7 @@ func (r *OpenSession) decide(d *decision) (Answer, error) {
 	for s := range d.SessionsByNode(r.Node) {
 		d.lose(s, "its node opened a new session")
 	}
-	w, err := d.ensureWorkspace(r.Project, r.Workspace)
+	w, err := r.served(d)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -54,6 +58,27 @@ func (r *OpenSession) decide(d *decision) (Answer, error) {
 		Targets: r.Targets, State: state.SessionOpen, OpenedAt: d.now, Provides: r.Provides, Accepts: r.Accepts,
 	})
 	return Answer{WorkspaceID: w.ID}, nil
+}
+
+// served is the workspace that the session is for.
+func (r *OpenSession) served(d *decision) (*state.Workspace, error) {
+	before := d.Workspace(r.WorkspaceID)
+	if before == nil || before.Project != r.Project {
+		return d.ensureWorkspace(r.Project, r.Workspace)
+	}
+	if before.Live() {
+		return before, nil
+	}
+	if w := d.WorkspaceByName(r.Project, r.Workspace); w != nil {
+		return w, nil
+	}
+	return nil, refuse(CodeNotFound, "workspace %s was archived: create it again, or restart the node to do so", r.Workspace)
+}
+
+// archived tells whether a workspace was archived.
+func (d *decision) archived(workspace string) bool {
+	w := d.Workspace(workspace)
+	return w != nil && !w.Live()
 }
 
 // UpdateSession changes what an agent offers: its targets after a reload, or that it drains.
@@ -65,7 +90,7 @@ type UpdateSession struct {
 
 func (r *UpdateSession) decide(d *decision) (Answer, error) {
 	old := d.Session(r.Session)
-	if old == nil || old.State == state.SessionLost {
+	if old == nil || old.State == state.SessionLost || d.archived(old.Workspace) {
 		return Answer{}, refuse(CodeFenced, "session %s was lost", r.Session)
 	}
 	s := *old

@@ -29,7 +29,7 @@ type simUser struct {
 }
 
 func (u *simUser) act() {
-	if u.workspace == "" || u.waiting {
+	if u.waiting {
 		return
 	}
 	if u.request == nil {
@@ -42,11 +42,13 @@ func (u *simUser) act() {
 		case u.chance(5):
 			if id := u.oracle.anyExecution(u.rng); id != "" {
 				step, _ := state.ParseExecutionID(id)
-				u.request = &scheduler.RerunStep{RequestID: u.ulid(u.now), Workspace: u.workspace, Step: step.StepID().String()}
+				u.request = &scheduler.RerunStep{RequestID: u.ulid(u.now), Workspace: u.pick(u.oracle.home(step)), Step: step.StepID().String()}
 			}
+		case u.chance(7):
+			u.request = u.govern()
 		case u.chance(6):
 			if id := u.oracle.anyExecution(u.rng); id != "" {
-				u.request = &scheduler.Cancel{Workspace: u.workspace, Execution: id}
+				u.request = &scheduler.Cancel{Workspace: u.pick(u.oracle.execs[id].workspace), Execution: id}
 			}
 		}
 		if u.request == nil {
@@ -62,7 +64,7 @@ func (u *simUser) submission() scheduler.Request {
 	if u.chance(10) {
 		at -= int64(u.rng.IntN(1_200_000)) - 600_000
 	}
-	r := &scheduler.SubmitRun{RequestID: u.ulid(at), Workspace: u.workspace, Module: "m", Target: "flow",
+	r := &scheduler.SubmitRun{RequestID: u.ulid(at), Workspace: u.pick(""), Module: "m", Target: "flow",
 		Arguments: []state.Value{program(3, u.rng.Uint64())}}
 	r.Requires, r.Memo = drawRequires(u.rng), u.chance(60)
 	r.Recurrent = u.chance(20)
@@ -96,6 +98,10 @@ func program(depth byte, seed uint64) state.Value {
 type simAgent struct {
 	*sim
 	node    string
+	project string
+	name    string // of the workspace that it is meant for
+	room    string // id of the one that this start has served last
+	refused bool   // its session, as that was archived
 	boot    int
 	opens   int
 	session string
@@ -120,7 +126,11 @@ type simAgent struct {
 }
 
 func newSimAgent(s *sim, n int) *simAgent {
-	a := &simAgent{sim: s, node: fmt.Sprint("node", n), boot: 1, slots: 1 + s.rng.IntN(2), first: n == 0}
+	a := &simAgent{sim: s, node: fmt.Sprint("node", n), project: "p", name: "w", boot: 1, slots: 1 + s.rng.IntN(2), first: n == 0}
+	if n > 0 && s.chance(40) {
+		r := simRooms[s.rng.IntN(len(simRooms))]
+		a.project, a.name = r.project, r.name
+	}
 	for _, t := range simTargets {
 		if n == 0 || s.chance(60) {
 			a.targets = append(a.targets, t)
@@ -138,6 +148,13 @@ func (a *simAgent) fresh() {
 	a.draining = false
 	a.tag()
 	a.known, a.bodies, a.results = map[string]bool{}, map[string]*simBody{}, map[string]state.Result{}
+}
+
+// restart is a new start of the node.
+func (a *simAgent) restart() {
+	a.boot++
+	a.room = ""
+	a.fresh()
 }
 
 func (a *simAgent) disconnect() {
@@ -179,15 +196,13 @@ func (a *simAgent) fault() {
 		if a.chance(50) {
 			a.send(&scheduler.LoseSession{Session: a.session, Reason: "guard"}, nil)
 		}
-		a.boot++
-		a.fresh()
+		a.restart()
 	}
 }
 
 func (a *simAgent) act() {
 	if a.calm && (a.draining || a.first && !a.able) { // bodies may wait for what no other agent can run: a drain ends by its time limit
-		a.boot++
-		a.fresh()
+		a.restart()
 	}
 	if a.stream == 0 {
 		if a.away > 0 && !a.calm {
@@ -229,17 +244,22 @@ func (a *simAgent) ask(r scheduler.Request, done func(scheduler.Reply)) {
 
 // open makes the session known to the leader, then both sides compare what they hold.
 func (a *simAgent) open() {
-	if a.opening {
+	if a.opening || a.calm && a.refused { // nobody makes another workspace any more
 		return
 	}
 	a.opening = true
-	a.ask(&scheduler.OpenSession{Session: a.session, Project: "p", Workspace: "w", Node: a.node, NodeName: a.node,
-		Boot: fmt.Sprint(a.boot), Slots: a.slots, Targets: a.targets, Provides: a.provides, Accepts: a.accepts}, func(r scheduler.Reply) {
+	a.ask(&scheduler.OpenSession{Session: a.session, Project: a.project, Workspace: a.name, WorkspaceID: a.room, Node: a.node,
+		NodeName: a.node, Boot: fmt.Sprint(a.boot), Slots: a.slots, Targets: a.targets, Provides: a.provides, Accepts: a.accepts}, func(r scheduler.Reply) {
 		a.opening = false
+		a.refused = r.Err != nil && r.Err.Code == scheduler.CodeNotFound
+		if a.refused {
+			return // and asks again
+		}
 		if r.Err != nil || len(a.known) > 0 && a.view().Session(a.session) == nil {
 			a.fresh()
 			return
 		}
+		a.room = r.Answer.WorkspaceID
 		a.reconcile()
 	})
 }
@@ -299,7 +319,7 @@ func (a *simAgent) accept(id string) {
 }
 
 func (a *simAgent) quiet() bool {
-	return a.reconciled && !a.draining && len(a.bodies) == 0 && len(a.results) == 0
+	return a.refused || a.reconciled && !a.draining && len(a.bodies) == 0 && len(a.results) == 0
 }
 
 // soft is what the leader knows of the agents that are connected to it.

@@ -71,6 +71,9 @@ func (b *simBody) next() {
 	case len(b.children) > 0 && n < 80:
 		child := b.children[b.rng.IntN(len(b.children))]
 		b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{child, "Rnone:1:1"}}
+		if b.rng.IntN(4) == 0 { // or any other one, of whatever project
+			b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{b.oracle.anyExecution(b.rng)}}
+		}
 		b.answered = b.orDie
 	case n < 85:
 		failure := &state.Error{Type: "ValueError", Message: b.id}

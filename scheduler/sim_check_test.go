@@ -10,6 +10,9 @@ import (
 
 // compare holds the tables against the books.
 func (o *oracle) compare(t *turn, v *state.View) error {
+	if err := o.compareRooms(v); err != nil {
+		return err
+	}
 	found := 0
 	for run := range o.runs {
 		r := v.Run(run)
@@ -40,6 +43,9 @@ func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
 	if want.parent != nil {
 		parent = want.parent.id
 	}
+	if e.Workspace != want.workspace {
+		return fmt.Errorf("it is in workspace %s, want %s", e.Workspace, want.workspace)
+	}
 	if step == nil || step.Parent != parent || step.Request != want.number {
 		return fmt.Errorf("its step is %+v, want the cause (%s, %d)", step, parent, want.number)
 	}
@@ -63,6 +69,8 @@ func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Exe
 		return fmt.Errorf("given to %s, was with %s already", e.Session, want.session)
 	case want.doomed || want.result != "" || e.Result != nil:
 		return fmt.Errorf("given to %s although it is over", e.Session)
+	case o.rooms[want.workspace].state != state.WorkspaceActive || o.sessions[e.Session].workspace != want.workspace:
+		return fmt.Errorf("given to %s although its workspace is %s", e.Session, o.rooms[want.workspace].state)
 	case want.due > t.now:
 		return fmt.Errorf("given away at %d, due at %d", t.now, want.due)
 	case !ready || o.sessions[e.Session].lost || o.sessions[e.Session].draining:
@@ -72,23 +80,28 @@ func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Exe
 	case !hasEvent(t.out, scheduler.EventAssigned, e.Session, e.ID()):
 		return fmt.Errorf("given to session %s, which is not told", e.Session)
 	}
+	if before := o.mayLive(t, v, e); before != nil {
+		return fmt.Errorf("attempt %d may still be alive on %s", before.Attempt, before.Session)
+	}
+	for before := range v.Attempts(e.ID().StepID()) {
+		if before.Workspace == e.Workspace && before.Session != "" && before.Attempt != e.Attempt {
+			o.execs[before.ID().String()].gone = true
+		}
+	}
 	want.session, want.node = e.Session, o.sessions[e.Session].node
-	return errors.Join(o.alone(t, v, e), o.elsewhere(t, v, want, e))
+	return o.elsewhere(t, v, want, e)
 }
 
-// alone: nothing of the earlier attempts can be alive when a further one is given away.
-func (o *oracle) alone(t *turn, v *state.View, e *state.Execution) error {
+// mayLive gives an earlier attempt in the same workspace that nobody knows to be gone, nil when there is none.
+func (o *oracle) mayLive(t *turn, v *state.View, e *state.Execution) *state.Execution {
 	for before := range v.Attempts(e.ID().StepID()) {
-		known := o.execs[before.ID().String()]
-		if before.Attempt == e.Attempt || before.Session == "" || known.gone {
+		if before.Workspace != e.Workspace || before.Session == "" || before.Attempt == e.Attempt ||
+			v.Session(before.Session) == nil || o.execs[before.ID().String()].gone {
 			continue
 		}
-		if v.Session(before.Session) != nil {
-			if _, reachable := t.soft.Sessions[before.Session]; !reachable || t.soft.Holds(before.Session, before.ID().String()) {
-				return fmt.Errorf("attempt %d may still be alive on %s", before.Attempt, before.Session)
-			}
+		if _, reachable := t.soft.Sessions[before.Session]; !reachable || t.soft.Holds(before.Session, before.ID().String()) {
+			return before
 		}
-		known.gone = true
 	}
 	return nil
 }
@@ -179,15 +192,15 @@ func (o *oracle) placement(t *turn, v *state.View) error {
 		if given[id] > 0 && soft.Running+given[id] > s.Slots {
 			return fmt.Errorf("session %s has %d slots, %d running and was given %d", id, s.Slots, soft.Running, given[id])
 		}
-		if t.out.More {
+		if t.out.More || o.rooms[s.Workspace].state != state.WorkspaceActive {
 			continue
 		}
 		for e := range v.Unfinished(s.Workspace) {
 			if !e.Queued() || !soft.Serves[e.Class().Untagged()] || o.execs[e.ID().String()].doomed {
 				continue
 			}
-			if e.Attempt > 1 || !o.suits(id, o.execs[e.ID().String()]) {
-				continue // may have to wait for the end of an earlier attempt
+			if o.mayLive(t, v, e) != nil || !o.suits(id, o.execs[e.ID().String()]) {
+				continue
 			}
 			if soft.Running+given[id] < s.Slots {
 				return fmt.Errorf("%s waits although session %s has a free slot", e.ID(), id)
@@ -205,6 +218,9 @@ func (o *oracle) final(v *state.View) error {
 	for s := range v.Sessions() {
 		if s.State == state.SessionLost {
 			return fmt.Errorf("session %s is lost and still there", s.ID)
+		}
+		if !o.live(s.Workspace) {
+			return fmt.Errorf("session %s lives on in an archived workspace", s.ID)
 		}
 		for e := range v.Assigned(s.ID) {
 			return fmt.Errorf("session %s still holds %s", s.ID, e.ID())

@@ -52,11 +52,11 @@ func (o *oracle) memoOf(run string, r *scheduler.SubmitStep) string {
 
 // memoised are the executions of which a call with the memo must be given one: the newest that are open or gave a value;
 // more than one if they were made at the same time.
-func (o *oracle) memoised(memo string) (ids []string) {
+func (o *oracle) memoised(memo, workspace string) (ids []string) {
 	newest := int64(0)
 	for _, id := range o.order {
 		e := o.execs[id]
-		if memo == "" || e.memo != memo || e.doomed && e.result == "" || e.result != "" && !strings.HasPrefix(e.result, "value") {
+		if memo == "" || e.memo != memo || !o.inherits(workspace, e.workspace) || e.doomed && e.result == "" || e.result != "" && !strings.HasPrefix(e.result, "value") {
 			continue
 		}
 		if e.made > newest {
@@ -69,7 +69,7 @@ func (o *oracle) memoised(memo string) (ids []string) {
 
 // hit checks a call that may have been given what was there already; made tells whether it had to make a step instead.
 func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer string) (made bool, err error) {
-	found := o.memoised(memo)
+	found := o.memoised(memo, parent.workspace)
 	if len(found) == 0 {
 		return true, nil
 	}

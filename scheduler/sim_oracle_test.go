@@ -17,7 +17,8 @@ type oracle struct {
 	execs    map[string]*oracleExec
 	order    []string // ids of executions as they were made
 	sessions map[string]*oracleSession
-	byULID   map[string]string // request -> run
+	rooms    map[string]*oracleRoom // workspaces by id
+	byULID   map[string]string      // request -> run
 	byKey    map[string]oracleKey
 	runs     map[string]int // run -> steps
 	runTags  map[string]state.Tags
@@ -33,30 +34,32 @@ type oracleKey struct {
 
 type oracleSession struct {
 	node, boot        string
+	workspace         string
 	lost, draining    bool
 	provides, accepts state.Tags
 }
 
 type oracleExec struct {
-	id       string
-	number   int64 // of the request
-	parent   *oracleExec
-	children []*oracleExec
-	due      int64
-	session  string
-	result   string
-	node     string // of the session
-	gone     bool   // its process is known to be gone
-	retries  *state.Retries
-	before   *oracleExec // the failed attempt that it follows
-	retry    *oracleExec // the attempt that follows its failure or recurrence
-	latest   int64       // that a retry may be due
-	doomed   bool        // under a cancellation
-	forsaken bool        // its session was lost
-	cancels  bool        // it was cancelled with all below it
-	needs    map[string]map[string]bool
-	made     int64
-	memo     string
+	id        string
+	workspace string
+	number    int64 // of the request
+	parent    *oracleExec
+	children  []*oracleExec
+	due       int64
+	session   string
+	result    string
+	node      string // of the session
+	gone      bool   // its process is known to be gone
+	retries   *state.Retries
+	before    *oracleExec // the failed attempt that it follows
+	retry     *oracleExec // the attempt that follows its failure or recurrence
+	latest    int64       // that a retry may be due
+	doomed    bool        // under a cancellation
+	forsaken  bool        // its session was lost
+	cancels   bool        // it was cancelled with all below it
+	needs     map[string]map[string]bool
+	made      int64
+	memo      string
 	// recurrent, and after which time the next attempt starts.
 	recurrent bool
 	delay     int64
@@ -64,7 +67,7 @@ type oracleExec struct {
 }
 
 func newOracle() *oracle {
-	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, byULID: map[string]string{},
+	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, rooms: map[string]*oracleRoom{}, byULID: map[string]string{},
 		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}, runMemo: map[string]bool{}}
 }
 
@@ -110,10 +113,11 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 		return o.report(r, reply, now)
 	case *scheduler.Cancel:
 		e := o.execs[r.Execution]
-		if (e == nil) != (reply.Err != nil) {
-			return errors.New("a cancel is refused if, and only if, the execution is not known")
+		if known := e != nil && e.workspace == r.Workspace && o.live(r.Workspace); known != (reply.Err == nil) {
+			return errors.New("a cancel is refused if, and only if, the execution is not known in the workspace")
+		} else if known {
+			o.cancel(e)
 		}
-		o.cancel(e)
 	case *scheduler.CancelHandles:
 		return o.cancelHandles(r, reply)
 	case *scheduler.OpenSession:
@@ -130,6 +134,8 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 		if o.sessions[r.Session] != nil {
 			o.lose(r.Session)
 		}
+	default:
+		return o.governed(r, reply, now)
 	}
 	return nil
 }
@@ -141,10 +147,13 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 		if reply.Err.Code == scheduler.CodeExpired && expired {
 			return nil
 		}
+		if known == "" && !o.live(r.Workspace) {
+			return nil
+		}
 		return errors.New("a good submission was refused")
 	}
-	run := reply.Answer.RunID
-	if k := o.byKey[r.IdempotencyKey]; known == "" && r.IdempotencyKey != "" && k.expires > now {
+	run, key := reply.Answer.RunID, r.Workspace+" "+r.IdempotencyKey
+	if k := o.byKey[key]; known == "" && r.IdempotencyKey != "" && k.expires > now {
 		known = k.run
 	}
 	if known != "" {
@@ -156,15 +165,18 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 	if expired {
 		return errors.New("an expired request was executed")
 	}
+	if !o.live(r.Workspace) {
+		return errors.New("an archived workspace took a run")
+	}
 	if _, taken := o.runs[run]; taken {
 		return errors.New("another request made that run")
 	}
 	o.runs[run] = 0
 	o.byULID[r.RequestID] = run
 	if r.IdempotencyKey != "" {
-		o.byKey[r.IdempotencyKey] = oracleKey{run, now + scheduler.IdempotencyWindow}
+		o.byKey[key] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
-	root := &oracleExec{id: reply.Answer.ExecutionID, due: now + r.Delay, retries: r.Retries, made: now,
+	root := &oracleExec{id: reply.Answer.ExecutionID, workspace: r.Workspace, due: now + r.Delay, retries: r.Retries, made: now,
 		recurrent: r.Recurrent, delay: r.Delay}
 	root.need(r.Requires, nil)
 	o.runTags[run], o.runMemo[run] = r.Requires, r.Memo
@@ -189,17 +201,21 @@ func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64)
 		return nil
 	}
 	first := o.execs[r.Step+":1"]
+	allowed := first != nil && o.live(r.Workspace) && o.inherits(r.Workspace, first.workspace)
 	if reply.Err != nil {
-		if first == nil || first.parent != nil && first.parent.underDoom() {
+		if !allowed || first.parent != nil && first.parent.underDoom(r.Workspace) {
 			return nil
 		}
 		return errors.New("a good re-run was refused")
+	}
+	if !allowed {
+		return errors.New("run again in a workspace that does not inherit from that of the step")
 	}
 	attempts := 0
 	for _, id := range o.order {
 		if e := o.execs[id]; strings.HasPrefix(id, r.Step+":") {
 			attempts++
-			if e.result == "" {
+			if e.result == "" && e.workspace == r.Workspace {
 				o.cancel(e)
 			}
 		}
@@ -208,19 +224,19 @@ func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64)
 		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, want)
 	}
 	o.byULID[r.RequestID] = reply.Answer.ExecutionID
-	o.again(first, now).made = now
+	o.again(first, r.Workspace, now).made = now
 	return nil
 }
 
-// again books one more attempt of a step.
-func (o *oracle) again(of *oracleExec, due int64) *oracleExec {
+// again books one more attempt of a step in a workspace.
+func (o *oracle) again(of *oracleExec, workspace string, due int64) *oracleExec {
 	step := of.id[:strings.LastIndexByte(of.id, ':')]
 	n := 1
 	for o.execs[fmt.Sprintf("%s:%d", step, n)] != nil {
 		n++
 	}
-	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs,
-		memo: of.memo, recurrent: of.recurrent, delay: of.delay}
+	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), workspace: workspace, number: of.number, parent: of.parent, due: due, retries: of.retries,
+		needs: of.needs, memo: of.memo, recurrent: of.recurrent, delay: of.delay}
 	if e.parent != nil {
 		e.parent.children = append(e.parent.children, e)
 	}
@@ -229,9 +245,10 @@ func (o *oracle) again(of *oracleExec, due int64) *oracleExec {
 	return e
 }
 
-// underDoom tells whether the execution or one above it was ever cancelled with what is below it.
-func (e *oracleExec) underDoom() bool {
-	return e != nil && (e.cancels || e.parent.underDoom())
+// underDoom tells whether the execution or one above it, as far as the workspace goes, was ever cancelled with what is
+// below it.
+func (e *oracleExec) underDoom(workspace string) bool {
+	return e != nil && e.workspace == workspace && (e.cancels || e.parent.underDoom(workspace))
 }
 
 func (o *oracle) add(e *oracleExec, run string) error {
@@ -301,8 +318,8 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 	if made, err := o.hit(parent, r, memo, reply.Answer.ExecutionID); !made {
 		return err
 	}
-	child := &oracleExec{id: reply.Answer.ExecutionID, number: r.Number, parent: parent, due: now + r.Delay, retries: r.Retries,
-		made: now, memo: memo, recurrent: r.Recurrent, delay: r.Delay}
+	child := &oracleExec{id: reply.Answer.ExecutionID, workspace: parent.workspace, number: r.Number, parent: parent, due: now + r.Delay,
+		retries: r.Retries, made: now, memo: memo, recurrent: r.Recurrent, delay: r.Delay}
 	child.need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID)
@@ -332,12 +349,14 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now in
 }
 
 func (o *oracle) cancelHandles(r *scheduler.CancelHandles, reply scheduler.Reply) error {
-	_, code := o.speaks(r.Session, r.Execution)
+	by, code := o.speaks(r.Session, r.Execution)
 	if err := refusedAs(reply, code); err != nil || code != "" {
 		return err
 	}
 	for _, h := range r.Handles {
-		o.cancel(o.execs[h])
+		if e := o.execs[h]; e != nil && o.rooms[e.workspace].project == o.rooms[by.workspace].project {
+			o.cancel(e)
+		}
 	}
 	return nil
 }
@@ -360,43 +379,9 @@ func (o *oracle) cancel(e *oracleExec) {
 func (e *oracleExec) doomBelow() {
 	e.cancels = true
 	for _, c := range e.children {
-		c.doomed = c.doomed || c.result == ""
-		c.doomBelow()
-	}
-}
-
-func (o *oracle) open(r *scheduler.OpenSession, reply scheduler.Reply) error {
-	s := o.sessions[r.Session]
-	newer := false
-	for _, other := range o.sessions {
-		newer = newer || other.node == r.Node && other.boot > r.Boot
-	}
-	if reply.Err != nil {
-		if s != nil && s.lost || newer {
-			return nil
-		}
-		return errors.New("a good session was refused")
-	}
-	if s != nil && !s.lost {
-		return nil
-	}
-	for id, other := range o.sessions {
-		if other.node == r.Node {
-			if id != r.Session && !other.lost && other.boot > r.Boot {
-				return errors.New("an older start of the node displaced a newer one")
-			}
-			o.lose(id)
-		}
-	}
-	o.sessions[r.Session] = &oracleSession{node: r.Node, boot: r.Boot, provides: r.Provides, accepts: r.Accepts}
-	return nil
-}
-
-func (o *oracle) lose(session string) {
-	o.sessions[session].lost = true
-	for _, e := range o.execs {
-		if e.session == session && e.result == "" {
-			e.forsaken = true
+		if c.workspace == e.workspace {
+			c.doomed = c.doomed || c.result == ""
+			c.doomBelow()
 		}
 	}
 }

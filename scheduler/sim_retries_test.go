@@ -25,17 +25,23 @@ func (s *sim) retries() *state.Retries {
 // themselves, however they came to be.
 func (o *oracle) fails(e *oracleExec, r *state.Result, now int64) {
 	c := e.retries
-	if c == nil || !failure(e.result) || r.Error != nil && r.Error.Retryable != nil && !*r.Error.Retryable {
+	if c == nil || !o.live(e.workspace) || !failure(e.result) || r.Error != nil && r.Error.Retryable != nil && !*r.Error.Retryable {
 		return
 	}
 	row := 0 // of failures immediately before this one
-	for n := attempt(e.id) - 1; n > 0 && failure(o.execs[fmt.Sprintf("%s:%d", step(e.id), n)].result); n-- {
-		row++
+	for n := attempt(e.id) - 1; n > 0; n-- {
+		before := o.execs[fmt.Sprintf("%s:%d", step(e.id), n)]
+		if before.workspace == e.workspace && !failure(before.result) {
+			break
+		}
+		if before.workspace == e.workspace {
+			row++
+		}
 	}
 	if c.Limit != nil && row >= *c.Limit {
 		return
 	}
-	next := o.again(e, now+c.BackoffMin)
+	next := o.again(e, e.workspace, now+c.BackoffMin)
 	next.before, e.retry, next.latest, next.made = e, next, now+c.BackoffMax, now
 	if c.Limit != nil {
 		part := big.NewRat(0, 1)

@@ -77,10 +77,9 @@ type sim struct {
 	// sent are copies of requests that may arrive again, however late.
 	sent []scheduler.Request
 	// starts counts bodies by execution.
-	starts    map[string]int
-	workspace string
-	calm      bool // no more faults
-	log       func(string, ...any)
+	starts map[string]int
+	calm   bool // no more faults
+	log    func(string, ...any)
 }
 
 // mail is a request on its way; done is told the reply unless it is lost.
@@ -112,8 +111,7 @@ func newSim(seed uint64, log func(string, ...any)) *sim {
 		rng: rand.New(rand.NewPCG(seed, 1)), ids: rand.New(rand.NewPCG(seed, 2)), now: 1_700_000_000_000, term: 1,
 		stores: []*state.Store{state.New(), state.New()}, oracle: newOracle(), starts: map[string]int{}, log: log,
 	}
-	s.send(&scheduler.CreateWorkspace{Project: "p", Name: "w", Ensure: true}, func(r scheduler.Reply) { s.workspace = r.Answer.WorkspaceID })
-	s.commitTurn(fateNormal)
+	s.found()
 	for i := range 1 + s.rng.IntN(3) {
 		s.agents = append(s.agents, newSimAgent(s, i))
 	}
@@ -354,6 +352,7 @@ func (s *sim) settle() {
 	s.calm = true
 	s.tracef("calm")
 	for range 400 {
+		s.rescue()
 		for _, u := range s.users {
 			u.act()
 		}

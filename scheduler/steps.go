@@ -91,7 +91,7 @@ func (d *decision) live(session, execution string) (*state.Execution, error) {
 		return nil, refuse(CodeBadRequest, "%q is not the id of an execution", execution)
 	}
 	s := d.Session(session)
-	if s == nil || s.State == state.SessionLost {
+	if s == nil || s.State == state.SessionLost || d.archived(s.Workspace) {
 		return nil, refuse(CodeFenced, "session %s was lost: nothing that it sends changes anything", session)
 	}
 	e := d.Execution(id)
@@ -135,7 +135,7 @@ func (r *AddDependency) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, on := range r.On {
-		if id, ok := state.ParseExecutionID(on); ok && !d.HasDependency(e.ID().String(), on) && d.Execution(id) != nil {
+		if !d.HasDependency(e.ID().String(), on) && Visible(&d.View, e.Workspace, on) != nil {
 			d.Put(&state.Dependency{Execution: e.ID().String(), On: on})
 		}
 	}

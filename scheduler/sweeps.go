@@ -30,6 +30,8 @@ func (b *batch) sweep() {
 			}
 			left -= used
 		}
+		// Those of sessions that it left behind come next.
+		b.out.More = b.out.More || s.Kind == state.SweepWorkspace
 	}
 }
 
@@ -41,6 +43,8 @@ func (d *decision) sweepSome(id string, limit int) (used int, done bool) {
 		used, done = d.sweepCancel(s, limit)
 	case state.SweepSession:
 		used, done = d.sweepSession(s, limit)
+	case state.SweepWorkspace:
+		used, done = d.sweepWorkspace(s, limit)
 	default:
 		panic("a sweep of a kind that this version does not know: " + id)
 	}
@@ -55,7 +59,11 @@ func (d *decision) sweepSome(id string, limit int) (used int, done bool) {
 func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) {
 	const looksPerRow = 20
 	subject, _ := state.ParseExecutionID(s.Subject)
-	all, seen := subjects(nil).with(s), map[state.StepID]bool{}
+	all, seen := subjects(nil).with(&d.View, s), map[state.StepID]bool{}
+	workspace := ""
+	if e := d.Execution(subject); e != nil {
+		workspace = e.Workspace
+	}
 	changed, looked, step := 0, 0, 0
 	for e := range d.RunExecutions(subject.Run, s.NextStep) {
 		// A pause comes between steps only: it is a step at which the next walk begins.
@@ -66,7 +74,7 @@ func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) 
 			return used, false
 		}
 		looked, step = looked+1, e.Step
-		if e.Result != nil || !covered(&d.View, e.ID(), all, seen) {
+		if e.Result != nil || e.Workspace != workspace || !covered(&d.View, e, all, seen) {
 			continue
 		}
 		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: "its ancestor " + s.Subject + " was cancelled"})

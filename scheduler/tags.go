@@ -114,7 +114,7 @@ func NoSession(v *state.View, c state.Class) string {
 	what := fmt.Sprintf("the %s %s/%s", c.Type, c.Module, c.Target)
 	var serving []*state.Session
 	stopping := false
-	for s := range v.Sessions() {
+	for s := range v.SessionsByWorkspace(c.Workspace) {
 		switch {
 		case s.State == state.SessionLost || !s.Serves(c):
 		case s.State == state.SessionDraining:

@@ -72,12 +72,17 @@ func (a *app) workspaceID(ctx context.Context, c *client.Client) (string, error)
 	if a.opts.workspace == "" {
 		return "", errors.New("the workspace's name is empty: set --workspace, COFLUX_WORKSPACE or workspace in the configuration file")
 	}
+	return findWorkspace(ctx, c, a.opts.workspace)
+}
+
+// findWorkspace returns the id of the workspace that has the name, "" if there is none.
+func findWorkspace(ctx context.Context, c *client.Client, name string) (string, error) {
 	doc, err := c.Workspaces(ctx)
 	if err != nil {
 		return "", fmt.Errorf("failed to get workspaces: %w", err)
 	}
 	for id, w := range doc.Value {
-		if w.Name == a.opts.workspace && w.State != "archived" {
+		if w.Name == name && w.State != "archived" {
 			return id, nil
 		}
 	}

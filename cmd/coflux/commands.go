@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/coflux-mesh/coflux/node/api/client"
 )
 
 // options are the flags of one command and what it does.
@@ -42,6 +44,9 @@ func commands() []command {
 		{name: "runs cancel", args: "RUN|EXECUTION", short: "Cancel a run, or one execution and what it started", min: 1, max: 1,
 			make: func() options { return &runsCancelOptions{} }},
 
+		{name: "runs rerun", args: "RUN:STEP", short: "Run a step once more, in its workspace or one based on it", min: 1, max: 1,
+			make: func() options { return &runsRerunOptions{} }},
+
 		{name: "logs", args: "RUN [RUN:STEP:ATTEMPT]", short: "Show what a run logged and printed", min: 1, max: 2,
 			make: func() options { return &logsOptions{} }},
 		{name: "manifests inspect", short: "List the registered workflows", make: func() options { return &manifestsInspectOptions{} }},
@@ -49,6 +54,15 @@ func commands() []command {
 		{name: "queue", short: "Show what is queued and running", make: func() options { return &queueOptions{} }},
 		{name: "sessions list", short: "List the agents that serve the workspace", make: func() options { return &sessionsListOptions{} }},
 		{name: "workspaces list", short: "List the workspaces", make: func() options { return &workspacesListOptions{} }},
+		{name: "workspaces create", args: "NAME", short: "Create a workspace", min: 1, max: 1,
+			make: func() options { return &workspacesCreateOptions{} }},
+		{name: "workspaces update", short: "Rename the workspace, or change what it is based on",
+			make: func() options { return &workspacesUpdateOptions{} }},
+		{name: "workspaces pause", short: "Start nothing new in the workspace; what runs goes on",
+			make: func() options { return changeWorkspace("Paused", (*client.Client).PauseWorkspace) }},
+		{name: "workspaces resume", short: "End a pause", make: func() options { return changeWorkspace("Resumed", (*client.Client).ResumeWorkspace) }},
+		{name: "workspaces archive", short: "End the workspace for ever: what runs is abandoned, what waits cancelled",
+			make: func() options { return changeWorkspace("Archived", (*client.Client).ArchiveWorkspace) }},
 
 		{name: "dev", args: "[--run MODULE TARGET [ARGUMENT...]]", short: "Start a mesh on this machine, for a try or for one run", max: -1,
 			long: devHelp, make: func() options { return &devOptions{} }},

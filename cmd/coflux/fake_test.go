@@ -19,6 +19,7 @@ type fakeNode struct {
 	submitted map[string]any // the last submission, without its request id
 	cancelled string
 	created   string
+	changed   []string // paths and bodies, without request ids
 }
 
 const (
@@ -128,6 +129,9 @@ func newFakeNode() *fakeNode {
 	mux.HandleFunc("POST /api/submit_workflow", n.submit)
 	mux.HandleFunc("POST /api/cancel_execution", n.cancel)
 	mux.HandleFunc("POST /api/create_workspace", n.create)
+	for _, path := range []string{"update_workspace", "pause_workspace", "resume_workspace", "archive_workspace", "rerun_step"} {
+		mux.HandleFunc("POST /api/"+path, n.change)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, 404, `{"error":"not_found","message":""}`) })
 	n.Server = httptest.NewServer(mux)
 	return n
@@ -213,19 +217,58 @@ func (n *fakeNode) cancel(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *fakeNode) create(w http.ResponseWriter, r *http.Request) {
-	var body struct{ Name string }
+	var body struct{ Name, BaseID, RequestID string }
 	_ = json.NewDecoder(r.Body).Decode(&body)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.created = body.Name
+	switch {
+	case len(body.RequestID) != 26:
+		refuse(w, 400, `{"error":"bad_request","message":"no request id"}`)
+		return
+	case body.Name == "default":
+		refuse(w, 400, `{"error":"bad_request","message":"","details":{"name":"exists"}}`)
+		return
+	}
+	n.created = strings.TrimSpace(body.Name + " " + body.BaseID)
 	_, _ = io.WriteString(w, `{"id":"W9"}`)
+}
+
+// change notes a change. The first workspace cannot be archived, another one is based on it; only the first run's steps
+// can be run again.
+func (n *fakeNode) change(w http.ResponseWriter, r *http.Request) {
+	var body map[string]any
+	_ = json.NewDecoder(r.Body).Decode(&body)
+	if id, _ := body["requestId"].(string); len(id) != 26 {
+		refuse(w, 400, `{"error":"bad_request","message":"no request id"}`)
+		return
+	}
+	delete(body, "requestId")
+	text, _ := json.Marshal(body)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.changed = append(n.changed, strings.TrimPrefix(r.URL.Path, "/api/")+" "+string(text))
+	step, _ := body["stepId"].(string)
+	switch {
+	case r.URL.Path == "/api/archive_workspace" && body["workspaceId"] == "W1":
+		refuse(w, 400, `{"error":"bad_request","message":"","details":{"workspaceId":"has_dependencies"}}`)
+	case step == "":
+		w.WriteHeader(http.StatusNoContent)
+	case !strings.HasPrefix(step, "Rgood:"):
+		refuse(w, 404, `{"error":"not_found","message":""}`)
+	default:
+		_, _ = fmt.Fprintf(w, `{"executionId":"%s:2","attempt":2}`, step)
+	}
 }
 
 // report is what the node was asked to do, for the scripts.
 func (n *fakeNode) report(t testing.TB) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b, err := json.MarshalIndent(map[string]any{"submitted": n.submitted, "cancelled": n.cancelled, "created": n.created}, "", "  ")
+	doc := map[string]any{"submitted": n.submitted, "cancelled": n.cancelled, "created": n.created}
+	if n.changed != nil {
+		doc["changed"] = n.changed
+	}
+	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

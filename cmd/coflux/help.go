@@ -55,7 +55,7 @@ func commandList(prefix string) string {
 	var b strings.Builder
 	for _, c := range commands() {
 		if !c.hidden && strings.HasPrefix(c.name, prefix) {
-			fmt.Fprintf(&b, "  %-18s %s\n", c.name, c.short)
+			fmt.Fprintf(&b, "  %-19s %s\n", c.name, c.short)
 		}
 	}
 	return b.String()

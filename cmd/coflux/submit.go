@@ -137,7 +137,9 @@ func (a *app) ensureWorkspace(ctx context.Context, c *client.Client) (string, er
 	if err != nil || id != "" {
 		return id, err
 	}
-	id, err = c.CreateWorkspace(ctx, a.opts.workspace)
+	patient, cancel := context.WithTimeout(ctx, submitPatience)
+	defer cancel()
+	id, err = c.CreateWorkspace(patient, a.opts.workspace, "")
 	var refused *client.Error
 	if errors.As(err, &refused) && strings.Contains(string(refused.Details), `"exists"`) {
 		// Another client was faster.

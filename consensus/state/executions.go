@@ -173,5 +173,8 @@ func (v *View) Classes() iter.Seq[Class] {
 	}
 }
 
+// QueueOf is the place in the queues at which the classes of a workspace begin, for ClassFrom.
+func QueueOf(workspace string) string { return join(workspace) }
+
 // NextDue is the waiting execution with the nearest due time, nil when there is none.
 func (v *View) NextDue() *Execution { return first[*Execution](v, TableExecutions, "due", "") }

@@ -23,7 +23,7 @@ func goldenRows() []Row {
 			{Kind: "fragment", Format: "json", BlobKey: "cd", Size: 7, Metadata: []byte(`{"model":"m.M"}`)}}}
 	return []Row{
 		&Setting{Name: "voters", Value: 5},
-		&Workspace{ID: "W1", Project: "p", Name: "w", State: "active", CreatedAt: 1_700_000_000_000},
+		&Workspace{ID: "W1", Project: "p", Name: "w", Base: "W0", State: WorkspacePaused, CreatedAt: 1_700_000_000_000},
 		&Session{ID: "S1", Workspace: "W1", Node: "N1", NodeName: "n", Boot: "b", Slots: 4, State: SessionDraining,
 			Targets: []DeclaredTarget{{Module: "m", Name: "t", Type: TypeTask}}, OpenedAt: 2, Reason: "why",
 			Provides: Tags{"a": {"1", "2"}, "b": {"3"}}, Accepts: Tags{"c": {"4"}}},
@@ -140,7 +140,7 @@ func TestNumbersAreForEver(t *testing.T) {
 		fmt.Fprintf(&now, "result %d %v\n", r, r)
 	}
 	fmt.Fprintf(&now, "session %d open %d draining %d lost\n", SessionOpen, SessionDraining, SessionLost)
-	fmt.Fprintf(&now, "sweep %d cancel %d session\n", SweepCancel, SweepSession)
+	fmt.Fprintf(&now, "sweep %d cancel %d session %d workspace\n", SweepCancel, SweepSession, SweepWorkspace)
 	fmt.Fprintf(&now, "tier %d child %d root\n", TierChild, TierRoot)
 	golden(t, "numbers.golden", now.String())
 }

@@ -68,3 +68,8 @@ func (v *View) Sessions() iter.Seq[*Session] { return walk[*Session](v, TableSes
 func (v *View) SessionsByNode(node string) iter.Seq[*Session] {
 	return walk[*Session](v, TableSessions, "node", join(node), "")
 }
+
+// SessionsByWorkspace walks the sessions of one workspace.
+func (v *View) SessionsByWorkspace(workspace string) iter.Seq[*Session] {
+	return walk[*Session](v, TableSessions, "workspace", join(workspace), "")
+}

@@ -10,6 +10,8 @@ const (
 	SweepCancel SweepKind = iota + 1
 	// SweepSession abandons what a lost session held.
 	SweepSession
+	// SweepWorkspace gives up the sessions of an archived workspace and ends what is unfinished in it.
+	SweepWorkspace
 )
 
 // Sweep is the marker of a bulk change: in force for every decision from the entry that wrote it on, worked off a few
@@ -18,7 +20,7 @@ type Sweep struct {
 	rowCommon
 	ID   string    `codec:"id"`
 	Kind SweepKind `codec:"k"`
-	// Subject is the cancelled execution or the lost session.
+	// Subject is the cancelled execution, the lost session or the archived workspace.
 	Subject string `codec:"s"`
 	// Through is the last attempt that a cancellation covers beside the subject, from the subject's on; 0 = only the
 	// subject.

@@ -51,10 +51,13 @@ var specs = []spec{
 	{TableMeta, "meta", func() Row { return &Meta{} }, nil},
 	{TableSettings, "settings", func() Row { return &Setting{} }, nil},
 	{TableWorkspaces, "workspaces", func() Row { return &Workspace{} }, []index{
-		by("name", func(w *Workspace) (string, bool) { return join(w.Project, w.Name), true }),
+		by("name", func(w *Workspace) (string, bool) { return join(w.Project, w.Name, w.ID), w.Live() }),
+		by("project", func(w *Workspace) (string, bool) { return join(w.Project, w.ID), true }),
+		by("base", func(w *Workspace) (string, bool) { return join(w.Base, w.ID), w.Base != "" && w.Live() }),
 	}},
 	{TableSessions, "sessions", func() Row { return &Session{} }, []index{
 		by("node", func(s *Session) (string, bool) { return join(s.Node, s.ID), true }),
+		by("workspace", func(s *Session) (string, bool) { return join(s.Workspace, s.ID), true }),
 	}},
 	{TableRuns, "runs", func() Row { return &Run{} }, []index{
 		by("created", func(r *Run) (string, bool) { return join(r.Workspace) + be8(r.CreatedAt) + r.ID, true }),

@@ -36,7 +36,7 @@ func BenchmarkRunDocument(b *testing.B) {
 // BenchmarkRunDelta is what one more result of a wide run costs its watcher.
 func BenchmarkRunDelta(b *testing.B) {
 	m, _, _, run := wideRun(b)
-	watch := newRunWatch(run)
+	watch := newRunWatch(seenRun{Run: m.store.View().Run(run)})
 	watch.look(m.store.View())
 	b.ResetTimer()
 	for b.Loop() {

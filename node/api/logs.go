@@ -70,22 +70,25 @@ func logQuery(r *http.Request) (q journal.Query, err error) {
 	return q, err
 }
 
-// hidden tells whether a run is known and belongs to another project. One that is not known here yet may have lines.
+// hidden tells whether a run belongs to another project. One that is not known here yet is asked for with a quorum, as
+// other nodes may have its lines already.
 func (s *Server) hidden(r *http.Request, run string) (bool, error) {
 	project, err := s.project(r)
 	if err != nil {
 		return false, err
 	}
-	reading, err := s.Backend.Read(r.Context(), true)
-	if err != nil {
-		return false, err
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	for _, stale := range []bool{true, false} {
+		reading, err := s.Backend.Read(ctx, stale)
+		if err != nil {
+			return false, err
+		}
+		if known := reading.View.Run(run); known != nil {
+			return reading.View.Project(known.Workspace) != project, nil
+		}
 	}
-	known := reading.View.Run(run)
-	if known == nil {
-		return false, nil
-	}
-	_, err = workspaceIn(reading.View, project, known.Workspace)
-	return err != nil, nil
+	return false, nil
 }
 
 func newLogsPage(p journal.Page) logsPage {

@@ -26,7 +26,7 @@ func TestMemoInTheRunDocument(t *testing.T) {
 	}
 	first := call("1", nil, nil)
 	again := m.must(&scheduler.RerunStep{RequestID: ulid.Make().String(), Workspace: w, Step: first.StepID})
-	watch := newRunWatch(got.RunID)
+	watch := newRunWatch(seenRun{Run: m.store.View().Run(got.RunID)})
 	watch.look(m.store.View())
 	for range 3 { // the re-run, three times
 		if a := call("1", nil, &group); a.ExecutionID != again.ExecutionID {

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
 )
 
 // nodes answers from what this node knows, without a quorum.
@@ -22,6 +24,15 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) error {
 	execution, err := query(r, "execution")
 	if err != nil {
 		return err
+	}
+	if id, ok := state.ParseExecutionID(execution); ok {
+		hidden, err := s.hidden(r, id.Run)
+		if err != nil {
+			return err
+		}
+		if hidden {
+			return notFound("execution", execution)
+		}
 	}
 	writeJSON(w, http.StatusOK, map[string][]TraceEvent{"events": orEmpty(s.Backend.Trace(execution))})
 	return nil

@@ -41,7 +41,7 @@ func (s *Server) project(r *http.Request) (string, error) {
 	return name, nil
 }
 
-// workspaceIn gives a workspace of the project, not_found for any other.
+// workspaceIn gives a workspace of the project, archived or not, not_found for any other.
 func workspaceIn(v *state.View, project, id string) (*state.Workspace, error) {
 	w := v.Workspace(id)
 	if w == nil || w.Project != project {

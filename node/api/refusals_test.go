@@ -9,6 +9,7 @@ import (
 
 	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
 )
 
 // refusal is the document of an error.
@@ -99,7 +100,18 @@ func TestBadBodies(t *testing.T) {
 		{"workspace exists", "create_workspace", `{"name":"default"}`, 400, "bad_request", fields{"name": "exists"}},
 		{"workspace name", "create_workspace", `{"name":"a b"}`, 400, "bad_request", fields{"name": "invalid"}},
 		{"workspace without name", "create_workspace", `{}`, 400, "bad_request", fields{"name": "required"}},
-		{"workspace with base", "create_workspace", `{"name":"x","baseId":"W"}`, 400, "not_supported", notSupported("baseId")},
+		{"workspace with an unknown base", "create_workspace", `{"name":"x","baseId":"W"}`, 400, "bad_request", fields{"baseId": "invalid"}},
+		{"base of a wrong kind", "create_workspace", `{"name":"x","baseId":7}`, 400, "bad_request", fields{"baseId": "invalid"}},
+		{"update nothing", "update_workspace", `{}`, 400, "bad_request", fields{"workspaceId": "required"}},
+		{"update an unknown one", "update_workspace", `{"workspaceId":"Wx","name":"y"}`, 404, "not_found", nil},
+		{"update to a bad name", "update_workspace", `{"workspaceId":"` + w + `","name":"a b"}`, 400, "bad_request", fields{"name": "invalid"}},
+		{"update to an unknown base", "update_workspace", `{"workspaceId":"` + w + `","baseId":"Wx"}`, 400, "bad_request", fields{"baseId": "invalid"}},
+		{"update to itself as base", "update_workspace", `{"workspaceId":"` + w + `","baseId":"` + w + `"}`, 400, "bad_request", fields{"baseId": "invalid"}},
+		{"update without ulid", "update_workspace", `{"workspaceId":"` + w + `","requestId":"7"}`, 400, "bad_request", fields{"requestId": "invalid"}},
+		{"pause nothing", "pause_workspace", `{}`, 400, "bad_request", fields{"workspaceId": "required"}},
+		{"pause an unknown one", "pause_workspace", `{"workspaceId":"Wx"}`, 404, "not_found", nil},
+		{"resume an unknown one", "resume_workspace", `{"workspaceId":"Wx"}`, 404, "not_found", nil},
+		{"archive an unknown one", "archive_workspace", `{"workspaceId":"Wx"}`, 404, "not_found", nil},
 		{"cancel nothing", "cancel_execution", `{}`, 400, "bad_request", fields{"workspaceId": "required", "executionId": "required"}},
 		{"cancel a malformed id", "cancel_execution", `{"workspaceId":"` + w + `","executionId":"R:x"}`, 404, "not_found", nil},
 		{"cancel an unknown one", "cancel_execution", `{"workspaceId":"` + w + `","executionId":"Rx:1:1"}`, 404, "not_found", nil},
@@ -186,19 +198,21 @@ func TestWithoutQuorum(t *testing.T) {
 	t.Parallel()
 	m := newMemory(t)
 	s, w := m.server(nil)
+	run := m.must(&scheduler.SubmitRun{RequestID: ulid.Make().String(), Workspace: w, Module: "m", Target: "t"}).RunID
 	m.noQuorum = true
 	body := `{"workspaceId":"` + w + `","module":"m","target":"t","arguments":[]}`
 	checkRefusal(t, ask(s, "POST", "/api/submit_workflow", body), 503, "no_quorum", nil)
 	checkRefusal(t, ask(s, "GET", "/topics/workspaces", ""), 503, "no_quorum", nil)
 	stale := ask(s, "GET", "/topics/workspaces?consistency=stale", "")
-	if stale.Code != 200 || stale.Header().Get("Coflux-Stale-For") != "1500" || stale.Header().Get("Coflux-Index") != "1" {
+	if stale.Code != 200 || stale.Header().Get("Coflux-Stale-For") != "1500" || stale.Header().Get("Coflux-Index") != "2" {
 		t.Errorf("%d %v", stale.Code, stale.Header())
 	}
-	for _, path := range []string{"/api/nodes", "/healthz", "/readyz", "/api/discover", "/logs?run=R"} {
+	for _, path := range []string{"/api/nodes", "/healthz", "/readyz", "/api/discover", "/logs?run=" + run} {
 		if w := ask(s, "GET", path, ""); w.Code != 200 {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
+	checkRefusal(t, ask(s, "GET", "/logs?run=R", ""), 503, "no_quorum", nil) // perhaps it is of another project
 	m.unready = "no leader is known"
 	if w := ask(s, "GET", "/readyz", ""); w.Code != 503 || strings.TrimSpace(w.Body.String()) != `{"ready":false,"reason":"no leader is known"}` {
 		t.Errorf("%d %s", w.Code, w.Body)

@@ -93,6 +93,15 @@ func (b *body) text(field string, pattern *regexp.Regexp, limit int) (text strin
 	return text
 }
 
+// requestID gives the client's id of the request, "" when it gave none.
+func (b *body) requestID() (id string) {
+	b.into("requestId", &id)
+	if _, err := ulid.ParseStrict(id); b.has("requestId") && err != nil {
+		b.wrong("requestId", "invalid")
+	}
+	return id
+}
+
 // maxMillis bounds delays and timeouts: a hundred years.
 const maxMillis = 100 * 365 * 24 * 3600 * 1000
 

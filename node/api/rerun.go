@@ -6,7 +6,6 @@ import (
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
-	"github.com/oklog/ulid/v2"
 )
 
 // rerunStep makes a new attempt of a step.
@@ -18,12 +17,7 @@ func (s *Server) rerunStep(w http.ResponseWriter, r *http.Request) error {
 	q := &scheduler.RerunStep{}
 	q.Workspace = b.required("workspaceId", plainText, maxName)
 	q.Step = b.required("stepId", plainText, 200)
-	if b.has("requestId") {
-		b.into("requestId", &q.RequestID)
-		if _, err := ulid.ParseStrict(q.RequestID); err != nil {
-			b.wrong("requestId", "invalid")
-		}
-	}
+	q.RequestID = b.requestID()
 	if err := b.err(); err != nil {
 		return err
 	}

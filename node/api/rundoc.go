@@ -63,15 +63,47 @@ type childDoc struct {
 	GroupID *int   `json:"groupId"`
 }
 
-// newRunDoc builds the whole document; nil for a run that is not in the workspace.
-func newRunDoc(v *state.View, workspace, id string) *runDoc {
+// seenRun is a run as seen from a workspace of its project: with the executions of its own workspace and of that one;
+// steps without such are hidden (semantics 18).
+type seenRun struct {
+	*state.Run
+	from string
+}
+
+// seeRun gives a run as seen from a workspace; ok is false when there is none in the workspace's project.
+func seeRun(v *state.View, workspace, id string) (r seenRun, ok bool) {
 	run := v.Run(id)
-	if run == nil || run.Workspace != workspace {
+	if run == nil || run.Workspace != workspace && v.Project(run.Workspace) != v.Project(workspace) {
+		return seenRun{}, false
+	}
+	return seenRun{run, workspace}, true
+}
+
+func (r seenRun) shows(e *state.Execution) bool {
+	return e.Workspace == r.Workspace || e.Workspace == r.from
+}
+
+// root is the latest attempt of the root step that is shown, nil when there is none.
+func (r seenRun) root(v *state.View) (latest *state.Execution) {
+	for e := range v.Attempts(state.StepID{Run: r.ID, Number: 1}) {
+		if r.shows(e) {
+			latest = e
+		}
+	}
+	return latest
+}
+
+// newRunDoc builds the whole document; nil for a run that is not to be seen from the workspace.
+func newRunDoc(v *state.View, workspace, id string) *runDoc {
+	run, ok := seeRun(v, workspace, id)
+	if !ok {
 		return nil
 	}
-	doc := emptyRunDoc(run)
+	doc := emptyRunDoc(run.Run)
 	for step := range v.Steps(id) {
-		doc.Steps[step.ID().String()] = newStepDoc(v, step)
+		if d := newStepDoc(v, run, step); len(d.Executions) > 0 {
+			doc.Steps[step.ID().String()] = d
+		}
 	}
 	return doc
 }
@@ -80,7 +112,7 @@ func emptyRunDoc(run *state.Run) *runDoc {
 	return &runDoc{CreatedAt: run.CreatedAt, Requires: tags(run.Requires), Steps: map[string]*stepDoc{}}
 }
 
-func newStepDoc(v *state.View, s *state.Step) *stepDoc {
+func newStepDoc(v *state.View, run seenRun, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
 		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), MemoKey: keyStart(s.MemoKey), Recurrent: s.Recurrent, CreatedAt: s.CreatedAt,
@@ -90,7 +122,9 @@ func newStepDoc(v *state.View, s *state.Step) *stepDoc {
 		doc.Arguments = append(doc.Arguments, newValueDoc(v, &s.Arguments[i]))
 	}
 	for e := range v.Attempts(s.ID()) {
-		doc.Executions[strconv.Itoa(e.Attempt)] = newExecutionDoc(v, e)
+		if run.shows(e) {
+			doc.Executions[strconv.Itoa(e.Attempt)] = newExecutionDoc(v, e)
+		}
 	}
 	return doc
 }

@@ -61,7 +61,7 @@ func newRunsPage(v *state.View, workspace string, limit int, before int64, befor
 			page.Cursor = &cursor
 			break
 		}
-		root := v.LatestAttempt(state.StepID{Run: run.ID, Number: 1})
+		root := seenRun{run, workspace}.root(v)
 		summary := runSummary{RunID: run.ID, Module: run.Module, Target: run.Target, CreatedAt: run.CreatedAt,
 			Status: runStatus(root), Steps: run.Steps}
 		if root != nil {
@@ -178,11 +178,11 @@ func (s *Server) awaitRun(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) await(ctx context.Context, v *state.View, workspace, id string) (awaited, error) {
 	for {
 		v = v.Watching()
-		run := v.Run(id)
-		if run == nil || run.Workspace != workspace {
+		run, ok := seeRun(v, workspace, id)
+		if !ok {
 			return awaited{}, notFound("run", id)
 		}
-		if root := v.LatestAttempt(state.StepID{Run: id, Number: 1}); root != nil {
+		if root := run.root(v); root != nil {
 			if result := scheduler.Outcome(v, root.ID()); result != nil {
 				return awaited{true, v.Index(), newResultDoc(v, result)}, nil
 			}

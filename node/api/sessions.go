@@ -42,8 +42,8 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) error {
 // newSessionsDoc lists the sessions that are not lost. One is connected as far as its node is alive.
 func newSessionsDoc(v *state.View, workspace string, alive map[string]bool) map[string]sessionDoc {
 	doc := map[string]sessionDoc{}
-	for s := range v.Sessions() {
-		if s.Workspace != workspace || s.State == state.SessionLost {
+	for s := range v.SessionsByWorkspace(workspace) {
+		if s.State == state.SessionLost {
 			continue
 		}
 		entry := sessionDoc{Connected: alive[s.Node], Concurrency: s.Slots, Node: s.NodeName, Targets: map[string][]string{},

@@ -8,7 +8,6 @@ import (
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
-	"github.com/oklog/ulid/v2"
 )
 
 // submission is the body of submit_workflow; arguments are in the form of executors.
@@ -63,12 +62,7 @@ func parseSubmission(b *body) (*submission, error) {
 	sub.Requires = b.tags("requires")
 	b.into("memo", &sub.Memo)
 	b.into("recurrent", &sub.Recurrent)
-	if b.has("requestId") {
-		b.into("requestId", &sub.RequestID)
-		if _, err := ulid.ParseStrict(sub.RequestID); err != nil {
-			b.wrong("requestId", "invalid")
-		}
-	}
+	sub.RequestID = b.requestID()
 	sub.arguments = parseArguments(b)
 	later := optionsOfLater(b)
 	if err := b.err(); err != nil {

@@ -24,8 +24,8 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := reading.View
-	run := v.Run(id)
-	if run == nil || run.Workspace != workspace {
+	run, ok := seeRun(v, workspace, id)
+	if !ok {
 		return notFound("run", id)
 	}
 	ctx, done, ok := s.lasting(r)
@@ -35,8 +35,8 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 	defer done()
 	out := newEvents(w)
 	began := time.Now()
-	watch := newRunWatch(id)
-	doc := emptyRunDoc(run)
+	watch := newRunWatch(run)
+	doc := emptyRunDoc(run.Run)
 	var changed memdb.WatchSet
 	doc.Steps, changed = watch.look(v)
 	if out.send(runEvent{Index: v.Index(), Document: doc}) != nil {
@@ -87,14 +87,14 @@ const maxExtras = 100
 // runWatch finds the steps of a run that changed since it last looked. Rows are never changed in place, so that a row is
 // the same as before exactly if its pointer is.
 type runWatch struct {
-	run  string
+	run  seenRun
 	seen map[state.ExecutionID]*state.Execution
 	// extras counts the dependencies, groups and memo hits of unfinished executions, which come without a change of the
 	// execution.
 	extras map[state.ExecutionID]int
 }
 
-func newRunWatch(run string) *runWatch {
+func newRunWatch(run seenRun) *runWatch {
 	return &runWatch{run, map[state.ExecutionID]*state.Execution{}, map[state.ExecutionID]int{}}
 }
 
@@ -102,7 +102,10 @@ func newRunWatch(run string) *runWatch {
 func (w *runWatch) look(v *state.View) (map[string]*stepDoc, memdb.WatchSet) {
 	watching := v.Watching() // of what tells a change only, not of what the documents need
 	dirty, extras := map[state.StepID]bool{}, map[state.ExecutionID]int{}
-	for e := range watching.RunExecutions(w.run, 0) {
+	for e := range watching.RunExecutions(w.run.ID, 0) {
+		if !w.run.shows(e) {
+			continue
+		}
 		id := e.ID()
 		old := w.seen[id]
 		if old != e {
@@ -123,7 +126,7 @@ func (w *runWatch) look(v *state.View) (map[string]*stepDoc, memdb.WatchSet) {
 	docs := map[string]*stepDoc{}
 	for id := range dirty {
 		if s := v.Step(id); s != nil {
-			docs[id.String()] = newStepDoc(v, s)
+			docs[id.String()] = newStepDoc(v, w.run, s)
 		}
 	}
 	return docs, watching.Changed()

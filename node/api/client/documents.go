@@ -72,18 +72,6 @@ func topic(parts ...string) string {
 	return b.String()
 }
 
-// Workspace is an entry of the workspace list.
-type Workspace struct {
-	Name   string  `json:"name"`
-	BaseID *string `json:"baseId"`
-	State  string  `json:"state"` // active | paused | archived
-}
-
-// Workspaces lists the workspaces by id.
-func (c *Client) Workspaces(ctx context.Context) (Document[map[string]Workspace], error) {
-	return read[map[string]Workspace](ctx, c, topic("workspaces"), nil)
-}
-
 // Parameter of a target; Default is JSON text.
 type Parameter struct {
 	Name       string  `json:"name"`

@@ -110,24 +110,44 @@ func (c *Client) Submit(ctx context.Context, r SubmitRequest) (Submitted, error)
 	for i, a := range r.Arguments {
 		arguments[i] = [2]string{"json", a}
 	}
-	own, began := r.RequestID == "", time.Now()
-	if own {
-		r.RequestID = ulid.MustNew(ulid.Timestamp(began), rand.Reader).String()
-	}
-	body["workspaceId"], body["module"], body["target"] = r.WorkspaceID, r.Module, r.Target
-	body["arguments"], body["requestId"] = arguments, r.RequestID
+	body["workspaceId"], body["module"], body["target"], body["arguments"] = r.WorkspaceID, r.Module, r.Target, arguments
 	if r.IdempotencyKey != "" {
 		body["idempotencyKey"] = r.IdempotencyKey
 	}
+	if r.RequestID != "" {
+		body["requestId"] = r.RequestID
+	}
 	var out Submitted
-	submit := call{path: "/api/submit_workflow", body: body, idempotent: true, untilDone: true}
-	err := c.post(ctx, submit, &out)
-	if at, ok := logTime(err); ok && own && time.Since(began) < time.Minute {
+	return out, c.change(ctx, "/api/submit_workflow", body, &out)
+}
+
+// Rerun names the attempt that a re-run made.
+type Rerun struct {
+	ExecutionID string `json:"executionId"`
+	Attempt     int    `json:"attempt"`
+}
+
+// RerunStep runs a step once more, in its own workspace or one that inherits from it. It is repeated as a submission is.
+func (c *Client) RerunStep(ctx context.Context, workspace, step string) (out Rerun, err error) {
+	return out, c.change(ctx, "/api/rerun_step", map[string]any{"workspaceId": workspace, "stepId": step}, &out)
+}
+
+// change asks for what must not be done twice. It is sent again with the same request id (a new ULID, unless the body has
+// one) until it is answered or the context ends.
+func (c *Client) change(ctx context.Context, path string, body map[string]any, out any) error {
+	began := time.Now()
+	_, given := body["requestId"]
+	if !given {
+		body["requestId"] = ulid.MustNew(ulid.Timestamp(began), rand.Reader).String()
+	}
+	cl := call{path: path, body: body, idempotent: true, untilDone: true}
+	err := c.post(ctx, cl, out)
+	if at, ok := logTime(err); ok && !given && time.Since(began) < time.Minute {
 		// The id was fresh, so the clocks differ: it was not executed, and is made once more from the mesh's time.
 		body["requestId"] = ulid.MustNew(at, rand.Reader).String()
-		err = c.post(ctx, submit, &out)
+		err = c.post(ctx, cl, out)
 	}
-	return out, err
+	return err
 }
 
 // logTime is the mesh's time, milliseconds, in the refusal of an expired id.
@@ -148,15 +168,6 @@ func logTime(err error) (ms uint64, ok bool) {
 func (c *Client) CancelExecution(ctx context.Context, workspace, execution string) error {
 	body := map[string]string{"workspaceId": workspace, "executionId": execution}
 	return c.post(ctx, call{path: "/api/cancel_execution", body: body, idempotent: true}, nil)
-}
-
-// CreateWorkspace creates a workspace and returns its id. It is sent once.
-func (c *Client) CreateWorkspace(ctx context.Context, name string) (string, error) {
-	var out struct {
-		ID string `json:"id"`
-	}
-	err := c.post(ctx, call{path: "/api/create_workspace", body: map[string]string{"name": name}}, &out)
-	return out.ID, err
 }
 
 func (c *Client) post(ctx context.Context, cl call, out any) error {

@@ -1,0 +1,54 @@
+package scheduler_test
+
+import (
+	"errors"
+
+	"github.com/coflux-mesh/coflux/scheduler"
+)
+
+// open follows a session that is made, or was made before.
+func (o *oracle) open(r *scheduler.OpenSession, reply scheduler.Reply) error {
+	s := o.sessions[r.Session]
+	newer := false
+	for _, other := range o.sessions {
+		newer = newer || other.node == r.Node && other.boot > r.Boot
+	}
+	if reply.Err != nil {
+		if s != nil && s.lost || newer || !o.servable(r) {
+			return nil
+		}
+		return errors.New("a good session was refused")
+	}
+	defer func() {
+		if s := o.sessions[r.Session]; s.workspace == "" {
+			s.workspace = reply.Answer.WorkspaceID
+		}
+	}()
+	if s == nil || s.lost { // its row may be gone: then it counts as new
+		if err := o.serves(r, reply.Answer.WorkspaceID); err != nil {
+			return err
+		}
+	}
+	if s != nil && !s.lost {
+		return nil
+	}
+	for id, other := range o.sessions {
+		if other.node == r.Node {
+			if id != r.Session && !other.lost && other.boot > r.Boot {
+				return errors.New("an older start of the node displaced a newer one")
+			}
+			o.lose(id)
+		}
+	}
+	o.sessions[r.Session] = &oracleSession{node: r.Node, boot: r.Boot, provides: r.Provides, accepts: r.Accepts}
+	return nil
+}
+
+func (o *oracle) lose(session string) {
+	o.sessions[session].lost = true
+	for _, e := range o.execs {
+		if e.session == session && e.result == "" {
+			e.forsaken = true
+		}
+	}
+}
