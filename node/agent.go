@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -55,7 +56,8 @@ type agent struct {
 	fresh      bool // the session was never welcomed
 	workspace  string
 	targets    []state.DeclaredTarget
-	changed    bool // targets, since they were last sent
+	manifests  []scheduler.ModuleManifest // to be registered before the targets are declared; nil = none
+	changed    bool                       // targets, since they were last sent
 	draining   bool
 	unwanted   string // why the leader refused the session when it last asked; "" once it was welcomed
 	term       uint64 // the highest seen: streams of lower ones are refused (rules A4)
@@ -122,13 +124,31 @@ func (a *agent) Stop() {
 	}
 }
 
-// Declare tells the mesh what the agent offers from now on.
-func (a *agent) Declare(targets []state.DeclaredTarget) {
+// Declare tells the mesh what the agent offers from now on, and registers manifests in its workspace before that, if there
+// are any: what is served can be submitted.
+func (a *agent) Declare(targets []state.DeclaredTarget, manifests []scheduler.ModuleManifest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.targets, a.changed = targets, true
+	before := a.manifests
+	a.targets, a.manifests, a.changed = targets, manifests, true
 	if !a.fresh {
+		// What was archived meanwhile comes back only when its code has changed.
+		a.registerLocked(slices.DeleteFunc(slices.Clone(manifests), func(m scheduler.ModuleManifest) bool {
+			return slices.ContainsFunc(before, func(old scheduler.ModuleManifest) bool { return reflect.DeepEqual(m, old) })
+		}))
 		a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: targets, Draining: a.draining}, nil)
+	}
+}
+
+// registerLocked registers manifests, each module by itself, so that one that is refused does not hold up the others. mu is
+// held.
+func (a *agent) registerLocked(manifests []scheduler.ModuleManifest) {
+	for _, m := range manifests {
+		a.askLocked(&scheduler.RegisterManifests{Session: a.session, Modules: []scheduler.ModuleManifest{m}}, func(r scheduler.Reply) {
+			if r.Err != nil && r.Err.Code != scheduler.CodeFenced {
+				a.Logger.Error("the workflows of a module are not registered", "module", m.Module, "reason", r.Err.Message)
+			}
+		})
 	}
 }
 
@@ -247,21 +267,6 @@ func (a *agent) run(ctx context.Context) {
 	}
 }
 
-// refusedPause is how long an agent waits before it asks again for a session that was refused.
-const refusedPause = 2 * time.Second
-
-var errSessionRefused = errors.New("the leader refused the session")
-
-// refusedSession says once why nothing is served here.
-func (a *agent) refusedSession(reason string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.unwanted != reason {
-		a.Logger.Warn("nothing is served here for now", "reason", reason)
-	}
-	a.unwanted = reason
-}
-
 // converse opens one stream and handles its frames until it ends.
 func (a *agent) converse(ctx context.Context) error {
 	s, err := a.Dial(ctx)
@@ -314,6 +319,9 @@ func (a *agent) hello() *Hello {
 	defer a.mu.Unlock()
 	h := &Hello{Open: a.Open, Fresh: a.fresh}
 	h.Open.Session, h.Open.Targets, h.Open.WorkspaceID = a.session, a.targets, a.workspace
+	if a.fresh && a.manifests != nil {
+		h.Open.Targets = nil // declared once the manifests are registered
+	}
 	a.changed = false
 	for _, id := range slices.Sorted(maps.Keys(a.executions)) {
 		h.Held = append(h.Held, id)
@@ -340,7 +348,10 @@ func (a *agent) welcome(s stream, w *Welcome, sent time.Duration) error {
 		a.endedAway = nil
 	}
 	a.askAgainLocked()
-	if !wasFresh || a.changed {
+	if wasFresh {
+		a.registerLocked(a.manifests)
+	}
+	if !wasFresh || a.changed || a.manifests != nil {
 		// The targets may have changed while there was no stream, or since hello; declaring them again is harmless.
 		a.askLocked(&scheduler.UpdateSession{Session: a.session, Targets: a.targets, Draining: a.draining}, nil)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -189,4 +190,19 @@ func (a *agent) fenced(ctx context.Context, reason string) error {
 		return ctx.Err()
 	}
 	return a.revive(ctx)
+}
+
+// refusedPause is how long an agent waits before it asks again for a session that was refused.
+const refusedPause = 2 * time.Second
+
+var errSessionRefused = errors.New("the leader refused the session")
+
+// refusedSession says once why nothing is served here.
+func (a *agent) refusedSession(reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.unwanted != reason {
+		a.Logger.Warn("nothing is served here for now", "reason", reason)
+	}
+	a.unwanted = reason
 }

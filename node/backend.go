@@ -1,13 +1,11 @@
 package node
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +15,6 @@ import (
 	"github.com/coflux-mesh/coflux/node/api"
 	"github.com/coflux-mesh/coflux/node/gossip"
 	"github.com/coflux-mesh/coflux/node/journal"
-	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
@@ -106,54 +103,6 @@ func (b backend) Ready() (bool, string) {
 }
 
 func (b backend) Project() string { return b.cfg.Project }
-
-// Manifests is the union of what the live nodes offer to a workspace. Where several nodes define one workflow the
-// definition of the node with the greatest id is shown, on every node the same.
-func (b backend) Manifests(workspaceID string) map[string]map[string]api.Workflow {
-	w := b.store.View().Workspace(workspaceID)
-	out := map[string]map[string]api.Workflow{}
-	if w == nil {
-		return out
-	}
-	contents := b.gossip.Manifests()
-	for _, id := range slices.Sorted(maps.Keys(contents)) {
-		m, err := decodeManifest(contents[id])
-		if err != nil || m.Project != w.Project || m.Workspace != w.Name {
-			continue
-		}
-		for _, mod := range m.Modules {
-			for _, t := range mod.Targets {
-				if t.Type != string(state.TypeWorkflow) || t.IsStub {
-					continue
-				}
-				if out[t.Module] == nil {
-					out[t.Module] = map[string]api.Workflow{}
-				}
-				out[t.Module][t.Name] = workflow(t)
-			}
-		}
-	}
-	return out
-}
-
-// workflow is a target as the interface describes it.
-func workflow(t pyexec.Target) api.Workflow {
-	w := api.Workflow{WaitFor: t.WaitFor, Delay: int64(t.Delay), Recurrent: t.Recurrent, Timeout: int64(t.Timeout),
-		Requires: t.Requires, Memo: bytes.Equal(t.Memo, []byte("true")), Instruction: t.Instruction}
-	for _, p := range t.Parameters {
-		w.Parameters = append(w.Parameters, api.Parameter{Name: p.Name, Default: p.Default, Annotation: p.Annotation})
-	}
-	if c := t.Cache; c != nil {
-		w.Cache = &api.Cache{Params: c.Params, MaxAge: (*int64)(c.MaxAgeMS), Namespace: orNil(c.Namespace), Version: orNil(c.Version)}
-	}
-	if t.Defer != nil {
-		w.Defer = &api.Defer{Params: t.Defer.Params}
-	}
-	if r := t.Retries; r != nil {
-		w.Retries = &api.Retries{Limit: r.Limit, BackoffMin: int64(r.BackoffMinMS), BackoffMax: int64(r.BackoffMaxMS)}
-	}
-	return w
-}
 
 func orNil(s string) *string {
 	if s == "" {

@@ -51,6 +51,9 @@ type Config struct {
 	Concurrency int
 	// Workspace that the node's agent serves, and Project that requests without one mean.
 	Workspace, Project string
+	// Register makes the workflows of the repos known at start and reload, so that they can be submitted from then on,
+	// served or not.
+	Register bool
 	// Voters aimed at, of the whole mesh: seeds the replicated setting when the mesh is created.
 	Voters int
 	// BootstrapExpect: 1 = this node may create the mesh alone; N = together with N-1 others without state.
@@ -84,7 +87,7 @@ func Default() Config {
 	}
 	return Config{
 		Name: name, DataDir: "coflux-data", GossipPort: 7946, PeerPort: 7947, HTTPPort: 7777,
-		Concurrency: min(runtime.NumCPU()+4, 32), Workspace: "default", Project: "default", Voters: 5,
+		Concurrency: min(runtime.NumCPU()+4, 32), Workspace: "default", Project: "default", Voters: 5, Register: true,
 		DrainTimeout: 2 * time.Minute, LogLevel: "info", Version: "dev",
 	}
 }

@@ -1,13 +1,18 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/api"
 	"github.com/coflux-mesh/coflux/pyexec"
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // manifest is what a node tells the others that it can run. It travels by gossip and is only shown: work is placed by
@@ -54,4 +59,92 @@ func declared(d pyexec.Discovery) (targets []state.DeclaredTarget) {
 		return cmp.Or(strings.Compare(a.Module, b.Module), strings.Compare(a.Name, b.Name))
 	})
 	return targets
+}
+
+// Manifests are the workflows that modules have, as they are registered: module -> name -> definition. A module that can
+// not be imported is not among them.
+func Manifests(d pyexec.Discovery) (map[string]map[string]json.RawMessage, error) {
+	out := map[string]map[string]json.RawMessage{}
+	of := func(module string) map[string]json.RawMessage {
+		if out[module] == nil {
+			out[module] = map[string]json.RawMessage{}
+		}
+		return out[module]
+	}
+	for _, mod := range d.Modules {
+		if mod.Error != "" && len(mod.Targets) == 0 {
+			continue
+		}
+		of(mod.Name)
+		for _, t := range mod.Targets {
+			if t.Type != string(state.TypeWorkflow) || t.IsStub {
+				continue
+			}
+			definition, err := workflow(t).Definition()
+			if err != nil {
+				return nil, fmt.Errorf("the definition of %s/%s: %w", t.Module, t.Name, err)
+			}
+			of(t.Module)[t.Name] = definition
+		}
+	}
+	return out, nil
+}
+
+// manifests are what is to be registered of a discovery. What cannot be imported stays as it was registered; before is
+// what this start has registered, of which modules may be gone.
+func manifests(d pyexec.Discovery, before []scheduler.ModuleManifest) (out []scheduler.ModuleManifest, err error) {
+	modules, err := Manifests(d)
+	if err != nil {
+		return nil, err
+	}
+	broken := map[string]bool{}
+	for _, mod := range d.Modules {
+		broken[mod.Name] = mod.Error != ""
+	}
+	for _, m := range before {
+		if modules[m.Module] == nil && !broken[m.Module] {
+			modules[m.Module] = map[string]json.RawMessage{}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		m := scheduler.ModuleManifest{Module: name}
+		for _, flow := range slices.Sorted(maps.Keys(modules[name])) {
+			m.Workflows = append(m.Workflows, scheduler.WorkflowDefinition{Name: flow, Definition: modules[name][flow]})
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// workflow is a target as the interface describes it.
+func workflow(t pyexec.Target) api.Workflow {
+	w := api.Workflow{WaitFor: t.WaitFor, Delay: int64(t.Delay), Recurrent: t.Recurrent, Timeout: int64(t.Timeout),
+		Requires: t.Requires, Memo: bytes.Equal(t.Memo, []byte("true")), Instruction: t.Instruction}
+	for _, p := range t.Parameters {
+		w.Parameters = append(w.Parameters, api.Parameter{Name: p.Name, Default: p.Default, Annotation: p.Annotation})
+	}
+	if c := t.Cache; c != nil {
+		w.Cache = &api.Cache{Params: c.Params, MaxAge: (*int64)(c.MaxAgeMS), Namespace: orNil(c.Namespace), Version: orNil(c.Version)}
+	}
+	if t.Defer != nil {
+		w.Defer = &api.Defer{Params: t.Defer.Params}
+	}
+	if r := t.Retries; r != nil {
+		w.Retries = &api.Retries{Limit: r.Limit, BackoffMin: int64(r.BackoffMinMS), BackoffMax: int64(r.BackoffMaxMS)}
+	}
+	return w
+}
+
+// registering are the manifests to register for what the modules offer now, nil for none.
+func (n *Node) registering(d pyexec.Discovery) []scheduler.ModuleManifest {
+	if !n.cfg.Register {
+		return nil
+	}
+	all, err := manifests(d, n.registered)
+	if err != nil {
+		n.log.Error("the workflows are not registered", "error", err)
+		return nil
+	}
+	n.registered = all
+	return all
 }

@@ -48,7 +48,9 @@ type Node struct {
 	logs    *logs
 	pool    *pyexec.Pool // nil on a node without repos
 	agent   *agent       // likewise
-	trace   *tracer
+	// registered last by this start; used where modules are discovered, one at a time.
+	registered []scheduler.ModuleManifest
+	trace      *tracer
 
 	peerLn, httpLn net.Listener
 	rpc, http      *http.Server
@@ -188,12 +190,6 @@ func (n *Node) openAgent() (err error) {
 	return nil
 }
 
-func (n *Node) traceBody(execution, stage string) {
-	if stage == "written" {
-		n.trace.at(execution, "execute_written")
-	}
-}
-
 // Start runs the node. When it returns the node answers; whether there is a quorum is another matter.
 func (n *Node) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.Background())
@@ -287,7 +283,7 @@ func (n *Node) discovered(d pyexec.Discovery) {
 		}
 		n.log.Info("module served", "module", m.Name, "targets", len(m.Targets), "generation", d.Generation)
 	}
-	n.agent.Declare(declared(d))
+	n.agent.Declare(declared(d), n.registering(d))
 	content, err := newManifest(n.cfg, d).encode()
 	if err == nil {
 		err = n.gossip.SetManifest(content)

@@ -62,7 +62,7 @@ func TestAgentDeclaresWhatChangedDuringHello(t *testing.T) {
 	agentAlone(t, func(t *testing.T, a *agent, streams <-chan stream) {
 		s := <-streams
 		next(t, s, isHello)
-		a.Declare([]state.DeclaredTarget{{Module: "m", Name: "new", Type: state.TypeTask}})
+		a.Declare([]state.DeclaredTarget{{Module: "m", Name: "new", Type: state.TypeTask}}, nil)
 		s.send(&Frame{Welcome: &Welcome{Term: 1, FenceMS: 7000}})
 		f := next(t, s, func(f *Frame) bool { return f.Request != nil })
 		if f == nil {

@@ -208,7 +208,7 @@ func (c *simCluster) start(disk *simDisk, i int) *simNode {
 		Open:   scheduler.OpenSession{Project: "p", Workspace: "w", Node: n.id, NodeName: n.name, Boot: boot, Slots: c.slots},
 		Runner: n.runner, Log: nil, Logger: log.Named("agent"), Clock: c.clock, Dial: n.dial,
 	})
-	n.agent.Declare(c.targets(n.name))
+	n.agent.Declare(c.targets(n.name), nil)
 	c.mu.Lock()
 	n.up, c.nodes[i] = true, n
 	c.mu.Unlock()

@@ -91,3 +91,9 @@ func (t *tracer) of(execution string) (events []TraceEvent) {
 	}
 	return events
 }
+
+func (n *Node) traceBody(execution, stage string) {
+	if stage == "written" {
+		n.trace.at(execution, "execute_written")
+	}
+}

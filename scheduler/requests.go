@@ -23,25 +23,27 @@ var kinds = []struct {
 	name  string
 	empty func() Request
 }{
-	{1, "submit_run", func() Request { return &SubmitRun{} }},                // runs.go
-	{2, "submit_step", func() Request { return &SubmitStep{} }},              // steps.go
-	{3, "report_result", func() Request { return &ReportResult{} }},          // results.go
-	{4, "cancel", func() Request { return &Cancel{} }},                       // cancel.go
-	{5, "cancel_handles", func() Request { return &CancelHandles{} }},        // cancel.go
-	{6, "open_session", func() Request { return &OpenSession{} }},            // sessions.go
-	{7, "update_session", func() Request { return &UpdateSession{} }},        // sessions.go
-	{8, "lose_session", func() Request { return &LoseSession{} }},            // sessions.go
-	{9, "create_workspace", func() Request { return &CreateWorkspace{} }},    // workspaces.go
-	{10, "put_setting", func() Request { return &PutSetting{} }},             // settings.go
-	{11, "register_group", func() Request { return &RegisterGroup{} }},       // steps.go
-	{12, "add_dependency", func() Request { return &AddDependency{} }},       // steps.go
-	{13, "see_member", func() Request { return &SeeMember{} }},               // members.go
-	{14, "rerun_step", func() Request { return &RerunStep{} }},               // rerun.go
-	{15, "remove_member", func() Request { return &RemoveMember{} }},         // members.go
-	{16, "update_workspace", func() Request { return &UpdateWorkspace{} }},   // workspaces.go
-	{17, "pause_workspace", func() Request { return &PauseWorkspace{} }},     // workspaces.go
-	{18, "resume_workspace", func() Request { return &ResumeWorkspace{} }},   // workspaces.go
-	{19, "archive_workspace", func() Request { return &ArchiveWorkspace{} }}, // workspaces.go
+	{1, "submit_run", func() Request { return &SubmitRun{} }},                  // runs.go
+	{2, "submit_step", func() Request { return &SubmitStep{} }},                // steps.go
+	{3, "report_result", func() Request { return &ReportResult{} }},            // results.go
+	{4, "cancel", func() Request { return &Cancel{} }},                         // cancel.go
+	{5, "cancel_handles", func() Request { return &CancelHandles{} }},          // cancel.go
+	{6, "open_session", func() Request { return &OpenSession{} }},              // sessions.go
+	{7, "update_session", func() Request { return &UpdateSession{} }},          // sessions.go
+	{8, "lose_session", func() Request { return &LoseSession{} }},              // sessions.go
+	{9, "create_workspace", func() Request { return &CreateWorkspace{} }},      // workspaces.go
+	{10, "put_setting", func() Request { return &PutSetting{} }},               // settings.go
+	{11, "register_group", func() Request { return &RegisterGroup{} }},         // steps.go
+	{12, "add_dependency", func() Request { return &AddDependency{} }},         // steps.go
+	{13, "see_member", func() Request { return &SeeMember{} }},                 // members.go
+	{14, "rerun_step", func() Request { return &RerunStep{} }},                 // rerun.go
+	{15, "remove_member", func() Request { return &RemoveMember{} }},           // members.go
+	{16, "update_workspace", func() Request { return &UpdateWorkspace{} }},     // workspaces.go
+	{17, "pause_workspace", func() Request { return &PauseWorkspace{} }},       // workspaces.go
+	{18, "resume_workspace", func() Request { return &ResumeWorkspace{} }},     // workspaces.go
+	{19, "archive_workspace", func() Request { return &ArchiveWorkspace{} }},   // workspaces.go
+	{20, "register_manifests", func() Request { return &RegisterManifests{} }}, // manifests.go
+	{21, "archive_module", func() Request { return &ArchiveModule{} }},         // manifests.go
 }
 
 // Name of a request, for logs.

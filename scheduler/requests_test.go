@@ -47,6 +47,9 @@ func samples() []Request {
 		&PauseWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W"},
 		&ResumeWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W"},
 		&ArchiveWorkspace{RequestID: "01HF7YAT00000000000000000A", Workspace: "W"},
+		&RegisterManifests{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Session: "S",
+			Modules: []ModuleManifest{{Module: "m", Workflows: []WorkflowDefinition{{Name: "t", Definition: []byte(`{}`)}}}}},
+		&ArchiveModule{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Module: "m"},
 	}
 }
 

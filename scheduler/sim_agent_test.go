@@ -261,6 +261,7 @@ func (a *simAgent) open() {
 		}
 		a.room = r.Answer.WorkspaceID
 		a.reconcile()
+		a.register()
 	})
 }
 

@@ -229,6 +229,13 @@ func (o *oracle) final(v *state.View) error {
 	for c := range v.Classes() {
 		return fmt.Errorf("something is queued in %v", c)
 	}
+	for _, id := range o.roomIDs() {
+		for w := range v.Workflows(id) {
+			if !o.live(id) {
+				return fmt.Errorf("%s/%s is registered in an archived workspace", w.Module, w.Name)
+			}
+		}
+	}
 	return nil
 }
 

@@ -92,10 +92,11 @@ func (b *simBody) conspire(r *scheduler.SubmitStep) {
 		if e.Result != nil && !again || step.MemoKey == "" || step.Parent == b.id && !again || step.Arguments[0].Data[0] >= b.depth {
 			continue
 		}
+		workspace := execution(b.view(), b.id).Workspace
 		if again {
-			b.send(&scheduler.RerunStep{RequestID: ulidOf(b.now, b.rng), Workspace: b.workspace, Step: step.ID().String()}, nil)
+			b.send(&scheduler.RerunStep{RequestID: ulidOf(b.now, b.rng), Workspace: workspace, Step: step.ID().String()}, nil)
 		} else {
-			b.send(&scheduler.Cancel{Workspace: b.workspace, Execution: step.Parent}, nil)
+			b.send(&scheduler.Cancel{Workspace: workspace, Execution: step.Parent}, nil)
 		}
 		r.Module, r.Target, r.Arguments, r.Memo = step.Module, step.Target, step.Arguments, &scheduler.Memo{Params: scheduler.Params{All: true}}
 		return

@@ -56,7 +56,9 @@ func (u *simUser) govern() scheduler.Request {
 	if u.chance(50) {
 		base = u.pick("")
 	}
-	switch n := u.rng.IntN(100); {
+	switch n := u.rng.IntN(130); {
+	case n >= 100:
+		return u.register()
 	case n < 30:
 		return &scheduler.CreateWorkspace{RequestID: id, Project: []string{"p", "p", "q"}[u.rng.IntN(3)], Name: name, Base: base,
 			Ensure: u.chance(20), Seed: u.chance(20)}
@@ -97,6 +99,7 @@ func (s *sim) rescue() {
 // oracleRoom is a workspace.
 type oracleRoom struct {
 	project, name, base, state string
+	flows                      map[string]string // definitions by module/name
 }
 
 func (o *oracle) roomIDs() []string { return slices.Sorted(maps.Keys(o.rooms)) }
@@ -154,7 +157,7 @@ func (o *oracle) serves(r *scheduler.OpenSession, got string) error {
 		want = r.WorkspaceID
 	}
 	if want == "" {
-		return o.madeRoom(got, &oracleRoom{r.Project, r.Workspace, "", state.WorkspaceActive})
+		return o.madeRoom(got, &oracleRoom{project: r.Project, name: r.Workspace, state: state.WorkspaceActive})
 	}
 	if got != want {
 		return fmt.Errorf("a session was given workspace %s, want %s", got, want)
@@ -166,6 +169,7 @@ func (o *oracle) madeRoom(id string, r *oracleRoom) error {
 	if o.rooms[id] != nil || id == "" {
 		return fmt.Errorf("workspace %q is not a new one", id)
 	}
+	r.flows = map[string]string{}
 	o.rooms[id] = r
 	return nil
 }
@@ -202,6 +206,11 @@ func (o *oracle) governed(r scheduler.Request, reply scheduler.Reply, now int64)
 		return o.once(r.RequestID, reply, now, func() (string, error) { return o.setState(r.Workspace, state.WorkspacePaused), nil })
 	case *scheduler.ResumeWorkspace:
 		return o.once(r.RequestID, reply, now, func() (string, error) { return o.setState(r.Workspace, state.WorkspaceActive), nil })
+	case *scheduler.RegisterManifests:
+		return o.registered(r, reply, now)
+	case *scheduler.ArchiveModule:
+		return o.registered(&scheduler.RegisterManifests{RequestID: r.RequestID, Workspace: r.Workspace,
+			Modules: []scheduler.ModuleManifest{{Module: r.Module}}}, reply, now)
 	case *scheduler.ArchiveWorkspace:
 		return o.once(r.RequestID, reply, now, func() (string, error) { return o.archive(r.Workspace), nil })
 	}
@@ -261,7 +270,7 @@ func (o *oracle) created(r *scheduler.CreateWorkspace, reply scheduler.Reply) (s
 		return "", fmt.Errorf("a good workspace was refused")
 	}
 	id := reply.Answer.WorkspaceID
-	return id, o.madeRoom(id, &oracleRoom{r.Project, r.Name, r.Base, state.WorkspaceActive})
+	return id, o.madeRoom(id, &oracleRoom{project: r.Project, name: r.Name, base: r.Base, state: state.WorkspaceActive})
 }
 
 func (o *oracle) setState(id, to string) string {
@@ -303,8 +312,11 @@ func (o *oracle) compareRooms(v *state.View) error {
 		for w := range v.AllWorkspaces(project) {
 			found++
 			r := o.rooms[w.ID]
-			if r == nil || *r != (oracleRoom{w.Project, w.Name, w.Base, w.State}) {
+			if r == nil || r.project != w.Project || r.name != w.Name || r.base != w.Base || r.state != w.State {
 				return fmt.Errorf("workspace %s is %+v, want %+v", w.ID, w, r)
+			}
+			if err := o.compareFlows(v, w.ID); err != nil {
+				return err
 			}
 			if here := v.WorkspaceByName(w.Project, w.Name); o.live(w.ID) && (here == nil || here.ID != w.ID) {
 				return fmt.Errorf("workspace %s is not found by its name %s", w.ID, w.Name)

@@ -233,8 +233,8 @@ func (r *ArchiveWorkspace) decide(d *decision) (Answer, error) {
 	})
 }
 
-// sweepWorkspace loses the sessions of an archived workspace, so that their processes end, then ends what is left
-// unfinished: what was given to a session is abandoned, the rest cancelled. Nothing is added meanwhile, as nothing is
+// sweepWorkspace loses the sessions of an archived workspace, so that their processes end, forgets its manifests, then
+// ends what is left unfinished: what was given to a session is abandoned, the rest cancelled. Nothing is added meanwhile, as nothing is
 // accepted for an archived workspace.
 func (d *decision) sweepWorkspace(s *state.Sweep, limit int) (used int, done bool) {
 	for session := range d.SessionsByWorkspace(s.Subject) {
@@ -245,6 +245,13 @@ func (d *decision) sweepWorkspace(s *state.Sweep, limit int) (used int, done boo
 			return used, false
 		}
 		d.lose(session, s.Reason)
+		used++
+	}
+	for w := range d.Workflows(s.Subject) {
+		if used == limit {
+			return used, false
+		}
+		d.Delete(w)
 		used++
 	}
 	for e := range d.Unfinished(s.Subject) {

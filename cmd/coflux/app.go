@@ -23,6 +23,7 @@ type app struct {
 	env                  func(string) (string, bool)
 	now                  func() time.Time
 	opts                 globalOptions
+	file                 fileSettings
 }
 
 func (a *app) json() bool { return a.opts.output == "json" }

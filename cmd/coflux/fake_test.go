@@ -129,7 +129,8 @@ func newFakeNode() *fakeNode {
 	mux.HandleFunc("POST /api/submit_workflow", n.submit)
 	mux.HandleFunc("POST /api/cancel_execution", n.cancel)
 	mux.HandleFunc("POST /api/create_workspace", n.create)
-	for _, path := range []string{"update_workspace", "pause_workspace", "resume_workspace", "archive_workspace", "rerun_step"} {
+	for _, path := range []string{"update_workspace", "pause_workspace", "resume_workspace", "archive_workspace", "rerun_step",
+		"register_manifests", "archive_module"} {
 		mux.HandleFunc("POST /api/"+path, n.change)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, 404, `{"error":"not_found","message":""}`) })

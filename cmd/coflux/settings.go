@@ -37,6 +37,10 @@ func (g *globalOptions) flags() *pflag.FlagSet {
 type fileSettings struct {
 	Host, Project, Token, Workspace, Output string
 	Secure                                  *bool
+	Modules                                 []string // of a worker; the documentation of Coflux 0.11 has them here too
+	Worker                                  struct {
+		Adapter, Modules []string
+	}
 }
 
 // resolve fills the settings that no flag gave: environment, then file, then the flag's default.
@@ -68,6 +72,7 @@ func (a *app) resolve(flags *pflag.FlagSet) error {
 			*s.to = s.file
 		}
 	}
+	a.file = file
 	g.secure = file.Secure
 	if v := a.getenv("COFLUX_SECURE"); v != "" {
 		b, err := strconv.ParseBool(v)
@@ -86,6 +91,26 @@ func (a *app) resolve(flags *pflag.FlagSet) error {
 func (a *app) getenv(name string) string {
 	v, _ := a.env(name)
 	return v
+}
+
+// first gives the first list that is not empty.
+func first(lists ...[]string) []string {
+	for _, l := range lists {
+		if len(l) > 0 {
+			return l
+		}
+	}
+	return nil
+}
+
+// listenv is a variable that holds a list with commas.
+func (a *app) listenv(name string) (list []string) {
+	for item := range strings.SplitSeq(a.getenv(name), ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
 }
 
 // lookupEnv treats an empty variable as absent, but for the workspace, whose emptiness is an error.

@@ -157,6 +157,9 @@ func (a *app) ensureWorkspace(ctx context.Context, c *client.Client) (string, er
 // submit reads the workflow's definition and starts it with the options that stand there.
 func (o *submitOptions) submit(ctx context.Context, c *client.Client, workspace, module, target string, args []string) (client.Submitted, error) {
 	def, err := c.Workflow(ctx, workspace, module, target)
+	if err == nil && def.Value.Configuration == nil { // it has run before
+		err = &client.Error{Status: 404, Code: client.CodeNotFound, Message: fmt.Sprintf("workflow %s/%s is not registered any more", module, target)}
+	}
 	if err != nil {
 		err = fmt.Errorf("failed to get workflow: %w", err)
 		if client.IsCode(err, client.CodeNotFound) && hintFor(err) == "" {

@@ -42,6 +42,7 @@ func goldenRows() []Row {
 		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", Through: 3, NextStep: 2, Reason: "why"},
 		&Member{ID: "N1", Name: "n", Removed: true, JoinedAt: 10},
 		&Hit{Parent: "R1:1:1", Request: 8, Execution: "R1:2:1", Group: &group},
+		&Workflow{Workspace: "W1", Module: "m", Name: "t", Definition: []byte(`{"delay":1}`), RegisteredAt: 11},
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	TableSweeps       Table = 11
 	TableMembers      Table = 12
 	TableHits         Table = 13
+	TableWorkflows    Table = 14
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -87,6 +88,7 @@ var specs = []spec{
 	{TableSweeps, "sweeps", func() Row { return &Sweep{} }, nil},
 	{TableMembers, "members", func() Row { return &Member{} }, nil},
 	{TableHits, "hits", func() Row { return &Hit{} }, nil},
+	{TableWorkflows, "workflows", func() Row { return &Workflow{} }, nil},
 }
 
 // tables is specs by number and by memdb name.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 
@@ -22,8 +21,6 @@ type Backend interface {
 	Read(ctx context.Context, stale bool) (Reading, error)
 	// Nodes is the mesh as this node sees it.
 	Nodes(ctx context.Context) Nodes
-	// Manifests are the workflows that the live nodes serve in a workspace: module -> name -> definition.
-	Manifests(workspaceID string) map[string]map[string]Workflow
 	// StoreValue makes a value of a JSON text: a small one as it is, a large one as a blob that is stored on return.
 	StoreValue(ctx context.Context, json []byte) (state.Value, error)
 	// Logs asks the journals of all nodes.
@@ -81,48 +78,6 @@ type NodeModule struct {
 	Targets int     `json:"targets"`
 	Error   *string `json:"error"`
 	Serving bool    `json:"serving"`
-}
-
-// Workflow is the definition of a workflow, as its module declares it.
-type Workflow struct {
-	Parameters  []Parameter
-	WaitFor     []int
-	Cache       *Cache
-	Defer       *Defer
-	Delay       int64 // ms
-	Retries     *Retries
-	Recurrent   bool
-	Timeout     int64 // ms, 0 = none
-	Requires    map[string][]string
-	Memo        bool
-	Instruction string
-}
-
-// Parameter of a workflow; Default is JSON text.
-type Parameter struct {
-	Name       string  `json:"name"`
-	Default    *string `json:"default"`
-	Annotation *string `json:"annotation"`
-}
-
-// Cache configuration; Params is true or a list of indexes.
-type Cache struct {
-	Params    json.RawMessage `json:"params"`
-	MaxAge    *int64          `json:"maxAge"` // ms
-	Namespace *string         `json:"namespace"`
-	Version   *string         `json:"version"`
-}
-
-// Defer configuration; Params is true or a list of indexes.
-type Defer struct {
-	Params json.RawMessage `json:"params"`
-}
-
-// Retries configuration; no Limit = unlimited.
-type Retries struct {
-	Limit      *int  `json:"limit"`
-	BackoffMin int64 `json:"backoffMin"` // ms
-	BackoffMax int64 `json:"backoffMax"` // ms
 }
 
 // TraceEvent says when an execution reached a stage on a node.

@@ -37,7 +37,6 @@ type memory struct {
 	entries  []journal.Entry
 	signals  []chan struct{}
 	nodes    Nodes
-	flows    map[string]map[string]Workflow
 	noQuorum bool
 	busy     bool
 	unready  string
@@ -112,7 +111,21 @@ func (m *memory) Nodes(context.Context) Nodes {
 	n.Nodes = slices.Clone(n.Nodes)
 	return n
 }
-func (m *memory) Manifests(string) map[string]map[string]Workflow { return m.flows }
+
+// register makes workflows of a module known.
+func (m *memory) register(workspace, module string, flows map[string]Workflow) {
+	m.t.Helper()
+	manifest := scheduler.ModuleManifest{Module: module}
+	for name, f := range flows {
+		text, err := f.Definition()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		manifest.Workflows = append(manifest.Workflows, scheduler.WorkflowDefinition{Name: name, Definition: text})
+	}
+	m.must(&scheduler.RegisterManifests{Workspace: workspace, Modules: []scheduler.ModuleManifest{manifest}})
+}
+
 func (m *memory) Trace(id string) []TraceEvent {
 	return []TraceEvent{{id, "submit_received", "alpha", 1}}
 }

@@ -98,11 +98,11 @@ func example(t testing.TB) (*memory, *Server, string, string) {
 			{Kind: "fragment", Format: "json", BlobKey: "cd", Size: 7, Metadata: []byte(`{"model":"m.M"}`)}, {Kind: "fragment", Format: "bytes", BlobKey: "ef"}}}})
 	m.submit(w, "shop.flows", "checkout")
 	m.submit(w, "other", "flow")
-	m.flows = map[string]map[string]Workflow{"shop.flows": {"checkout": {
+	m.register(w, "shop.flows", map[string]Workflow{"checkout": {
 		Parameters: []Parameter{{Name: "order"}, {Name: "note", Default: ptr(`"x"`), Annotation: ptr("str")}}, WaitFor: []int{0},
 		Delay: 5, Instruction: "Checks <out>.", Requires: map[string][]string{"region": {"eu"}},
 		Cache: &Cache{Params: json.RawMessage("true"), MaxAge: ptr(int64(60000))}, Retries: &Retries{Limit: ptr(2), BackoffMin: 1, BackoffMax: 2},
-	}, "plain": {}}}
+	}, "plain": {}})
 	m.nodes = Nodes{Leader: ptr("n1"), Quorum: true, Term: 4, Index: 17, Nodes: []Node{
 		{ID: "n1", Name: "alpha", Address: "127.0.0.1:7946", HTTP: "127.0.0.1:7777", Peer: "127.0.0.1:7947", Role: "leader", State: "alive",
 			Version: "test", Slots: ptr(4), Used: ptr(1), Self: true, Since: testStart, Modules: []NodeModule{{Name: "shop.flows", Targets: 3, Serving: true}}},

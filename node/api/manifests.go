@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -36,43 +37,22 @@ type configDoc struct {
 	Memo      bool                `json:"memo"`
 }
 
-// manifestDoc is an entry of the manifests document.
-type manifestDoc struct {
-	Parameters  []Parameter         `json:"parameters"`
-	WaitFor     []int               `json:"waitFor"`
-	Cache       *Cache              `json:"cache"`
-	Defer       *Defer              `json:"defer"`
-	Delay       int64               `json:"delay"`
-	Retries     *Retries            `json:"retries"`
-	Requires    map[string][]string `json:"requires"`
-	Recurrent   bool                `json:"recurrent"`
-	Timeout     int64               `json:"timeout"`
-	Memo        bool                `json:"memo"`
-	Instruction *string             `json:"instruction"`
-}
-
+// manifests lists what is registered. Definitions are kept in the form in which they are shown.
 func (s *Server) manifests(w http.ResponseWriter, r *http.Request) error {
 	workspace := r.PathValue("workspace")
-	if _, err := s.readWorkspace(w, r, workspace); err != nil {
+	reading, err := s.readWorkspace(w, r, workspace)
+	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, manifestsDoc(s.Backend.Manifests(workspace)))
-	return nil
-}
-
-func manifestsDoc(modules map[string]map[string]Workflow) map[string]map[string]manifestDoc {
-	doc := map[string]map[string]manifestDoc{}
-	for module, workflows := range modules {
-		doc[module] = map[string]manifestDoc{}
-		for name, f := range workflows {
-			doc[module][name] = manifestDoc{
-				Parameters: orEmpty(f.Parameters), WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay,
-				Retries: f.Retries, Requires: tags(f.Requires), Recurrent: f.Recurrent, Timeout: f.Timeout, Memo: f.Memo,
-				Instruction: textOrNil(f.Instruction),
-			}
+	doc := map[string]map[string]json.RawMessage{}
+	for f := range reading.View.Workflows(workspace) {
+		if doc[f.Module] == nil {
+			doc[f.Module] = map[string]json.RawMessage{}
 		}
+		doc[f.Module][f.Name] = f.Definition
 	}
-	return doc
+	writeJSON(w, http.StatusOK, doc)
+	return nil
 }
 
 func (s *Server) workflow(w http.ResponseWriter, r *http.Request) error {
@@ -81,11 +61,7 @@ func (s *Server) workflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var registered *Workflow
-	if f, ok := s.Backend.Manifests(workspace)[module][target]; ok {
-		registered = &f
-	}
-	doc := newWorkflowDoc(reading.View, registered, workspace, module, target)
+	doc := newWorkflowDoc(reading.View, workspace, module, target)
 	if doc.Configuration == nil && len(doc.Runs) == 0 {
 		return notFound("workflow", module+"/"+target)
 	}
@@ -93,7 +69,7 @@ func (s *Server) workflow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func newWorkflowDoc(v *state.View, f *Workflow, workspace, module, target string) workflowDoc {
+func newWorkflowDoc(v *state.View, workspace, module, target string) workflowDoc {
 	doc := workflowDoc{Runs: map[string]runBrief{}}
 	for run := range v.RunsByTarget(workspace, module, target) {
 		if len(doc.Runs) == maxWorkflowRuns {
@@ -101,8 +77,9 @@ func newWorkflowDoc(v *state.View, f *Workflow, workspace, module, target string
 		}
 		doc.Runs[run.ID] = runBrief{ID: run.ID, CreatedAt: run.CreatedAt}
 	}
-	if f != nil {
-		doc.Parameters, doc.Instruction = orEmpty(f.Parameters), textOrNil(f.Instruction)
+	var f definition
+	if row := v.Workflow(workspace, module, target); row != nil && json.Unmarshal(row.Definition, &f) == nil {
+		doc.Parameters, doc.Instruction = orEmpty(f.Parameters), f.Instruction
 		doc.Configuration = &configDoc{
 			WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay, Retries: f.Retries,
 			Recurrent: f.Recurrent, Timeout: f.Timeout, Requires: tags(f.Requires), Memo: f.Memo,

@@ -47,6 +47,7 @@ func newSettings() *settings {
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "run at most `N` bodies at once; one that waits for another does not count")
 	f.StringSliceVar(&c.Provides, "provides", c.Provides, "offer this tag, `NAME:VALUE` (NAME alone is NAME:true; repeatable, or with commas), to tasks and workflows that require it")
 	f.StringSliceVar(&c.Accepts, "accepts", c.Accepts, "offer this tag, `NAME:VALUE`, and run only what requires it; several values of a name are alternatives")
+	f.BoolVar(&c.Register, "register", c.Register, "register the workflows at start and reload, so that they can be submitted even while nobody serves them; with --register=false 'coflux manifests register' has to do it")
 	f.BoolVar(&c.Reload, "reload", c.Reload, "watch the modules' files: new executions use the new code, broken code leaves the last good one serving")
 
 	f = s.group("Mesh")

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,7 +54,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	t.Parallel()
 	s := newSettings()
 	set := func(f *pflag.Flag) {
-		for _, v := range []string{"7", "true", "7s"} {
+		for _, v := range []string{"7", fmt.Sprint(f.DefValue != "true"), "7s"} {
 			if f.Value.Set(v) == nil {
 				return
 			}

@@ -133,5 +133,11 @@ func (m *mesh) spacesArchive(n1, n2, n3 *node, run string) {
 		return ""
 	})
 	n1.said(`^Created workspace 'staging'\.\n$`, "workspaces", "create", "staging")
+	await(m.t, patience, func() string {
+		if o := n1.cli("manifests", "inspect", "-w", "staging"); !strings.Contains(o.stdout, "single(token, gate)") {
+			return "what the node serves is not registered in the new workspace: " + o.String()
+		}
+		return ""
+	})
 	n2.said(`^R\w+\n$`, "submit", "flows/single", `"again"`, `""`, "-w", "staging")
 }

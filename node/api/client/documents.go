@@ -89,6 +89,17 @@ func (c *Client) Manifests(ctx context.Context, workspace string) (Document[map[
 	return read[map[string]map[string]Manifest](ctx, c, topic("workspaces", workspace, "manifests"), nil)
 }
 
+// RegisterManifests makes known which workflows modules have: module -> name -> definition. Modules that are not named stay
+// as they are. It is repeated as a submission is.
+func (c *Client) RegisterManifests(ctx context.Context, workspace string, modules map[string]map[string]json.RawMessage) error {
+	return c.change(ctx, "/api/register_manifests", map[string]any{"workspaceId": workspace, "manifests": modules}, nil)
+}
+
+// ArchiveModule makes the mesh forget the workflows of a module.
+func (c *Client) ArchiveModule(ctx context.Context, workspace, module string) error {
+	return c.change(ctx, "/api/archive_module", map[string]any{"workspaceId": workspace, "moduleName": module}, nil)
+}
+
 // Workflow is one registered workflow; Configuration is nil if it is not registered (any more).
 type Workflow struct {
 	Parameters    []Parameter                `json:"parameters"`
