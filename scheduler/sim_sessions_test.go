@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/coflux-mesh/coflux/scheduler"
 )
@@ -51,4 +52,31 @@ func (o *oracle) lose(session string) {
 			e.forsaken = true
 		}
 	}
+}
+
+// speaks tells whether a session may still change an execution, or which refusal it must get.
+func (o *oracle) speaks(session, id string) (e *oracleExec, code string) {
+	e = o.execs[id]
+	s := o.sessions[session]
+	switch {
+	case s == nil || s.lost || e == nil || e.session != session:
+		return nil, scheduler.CodeFenced
+	case e.result != "":
+		return e, scheduler.CodeFenced
+	case e.doomed:
+		// The sweep may have come by or not.
+		return e, scheduler.CodeCancelled
+	}
+	return e, ""
+}
+
+func refusedAs(reply scheduler.Reply, code string) error {
+	got := ""
+	if reply.Err != nil {
+		got = reply.Err.Code
+	}
+	if got != code {
+		return fmt.Errorf("refusal is %q, want %q", got, code)
+	}
+	return nil
 }

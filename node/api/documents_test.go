@@ -202,3 +202,26 @@ func TestRunStatus(t *testing.T) {
 		t.Error("timeout or no execution")
 	}
 }
+
+// The queue shows what an execution still waits for, not what it has waited for.
+func TestQueueShowsOpenDependencies(t *testing.T) {
+	t.Parallel()
+	m := clocked(t)
+	s, w := m.server(nil)
+	m.openSession("s1", "n1", "alpha", workflowTarget("m", "flow"), taskTarget("m", "task"))
+	root := m.submit(w, "m", "flow").ExecutionID
+	call := func(n int64) string {
+		return m.must(&scheduler.SubmitStep{Session: "s1", Parent: root, Number: n, Module: "m", Target: "task", Type: state.TypeTask}).ExecutionID
+	}
+	first, second := call(1), call(2)
+	m.must(&scheduler.AddDependency{Session: "s1", Execution: root, On: []string{first, second}})
+	m.finish("s1", first, state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte("1")}})
+	var doc map[string]queuedDoc
+	rep := ask(s, "GET", "/topics/workspaces/"+w+"/queue", "")
+	if err := json.Unmarshal(rep.Body.Bytes(), &doc); err != nil {
+		t.Fatal(rep.Body)
+	}
+	if diff := cmp.Diff([]string{second}, doc[root].Dependencies); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -10,7 +10,7 @@ import (
 // maxQueue is how many executions the queue document shows; the header Coflux-Left-Off says how many more there are.
 const maxQueue = 10_000
 
-// queuedDoc is an entry of the queue: an execution that waits or runs.
+// queuedDoc is an entry of the queue: an execution that waits or runs. Dependencies are those that have no outcome yet.
 type queuedDoc struct {
 	Module       string              `json:"module"`
 	Target       string              `json:"target"`
@@ -68,7 +68,9 @@ func newQueueDoc(v *state.View, workspace string, limit int) (doc map[string]que
 			entry.Reason = reasons[e.Class()]
 		}
 		for d := range v.Dependencies(id) {
-			entry.Dependencies = append(entry.Dependencies, d.On)
+			if on, ok := state.ParseExecutionID(d.On); ok && scheduler.Outcome(v, on) == nil {
+				entry.Dependencies = append(entry.Dependencies, d.On)
+			}
 		}
 		doc[id.String()] = entry
 	}
