@@ -25,8 +25,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
 			Group: req.GroupID, Requires: req.Requires, Recurrent: req.Recurrent}
-		var err error
-		if r.Memo, err = memoOf(req.Memo); err != nil {
+		if err := keyed(r, req); err != nil {
 			reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: err.Error()})
 			return
 		}
@@ -91,13 +90,44 @@ func retriesOf(r *pyexec.Retries) *state.Retries {
 	return &state.Retries{Limit: r.Limit, BackoffMin: int64(r.BackoffMinMS), BackoffMax: int64(r.BackoffMaxMS)}
 }
 
+// keyed takes over the options of a call that make a key of arguments.
+func keyed(r *scheduler.SubmitStep, req pyexec.SubmitRequest) (err error) {
+	if r.Memo, err = memoOf(req.Memo); err != nil {
+		return err
+	}
+	if req.Defer != nil {
+		if r.Defer, err = paramsOf("defer", req.Defer.Params); err != nil {
+			return err
+		}
+	}
+	if c := req.Cache; c != nil {
+		p, err := paramsOf("cache", c.Params)
+		if err != nil {
+			return err
+		}
+		r.Cache = &state.Cache{All: p.All, Params: p.Indexes, MaxAge: (*int64)(c.MaxAgeMS), Namespace: c.Namespace, Version: c.Version}
+	}
+	return nil
+}
+
+// paramsOf reads which arguments an option of a call looks at: true or a list of indexes.
+func paramsOf(option string, raw json.RawMessage) (*scheduler.Params, error) {
+	p := &scheduler.Params{}
+	if err := json.Unmarshal(raw, &p.All); err == nil && p.All {
+		return p, nil
+	}
+	if json.Unmarshal(raw, &p.Indexes) != nil || p.Indexes == nil {
+		return nil, fmt.Errorf("the params of %s are true or a list of indexes of arguments, not %s", option, raw)
+	}
+	return p, nil
+}
+
 // unsupported refuses the options of a call that this version does not honour yet, rather than ignoring them.
 func unsupported(req pyexec.SubmitRequest) error {
 	for _, o := range []struct {
 		name string
 		set  bool
 	}{
-		{"cache", req.Cache != nil}, {"defer", req.Defer != nil},
 		{"wait", len(req.WaitFor) > 0},
 	} {
 		if o.set {

@@ -60,18 +60,19 @@ func (h *hub) finishedLocked(view *state.View, id state.ExecutionID) {
 	if result == nil {
 		return
 	}
-	var told map[string]bool
-	call := id // what the parent knows it as: the first attempt of those that follow each other
-	for id := range scheduler.Chain(view, id) {
-		call = id
-		told = h.resolveLocked(id.String(), result)
-	}
-	if session := parentSession(view, call); session != "" && !told[session] {
-		if k := h.links[session]; k != nil {
-			k.stream.send(&Frame{Outcome: &Outcome{Execution: call.String(), Result: result}})
+	for e := range scheduler.Chain(view, id) {
+		name := e.ID().String()
+		told := h.resolveLocked(name, result)
+		if e.Attempt > 1 {
+			continue // its parent knows the first attempt, and asks for another where it was given one
 		}
+		if session := parentSession(view, e.ID()); session != "" && !told[session] {
+			if k := h.links[session]; k != nil {
+				k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Result: result}})
+			}
+		}
+		h.l.trace.at(name, "outcome_sent")
 	}
-	h.l.trace.at(call.String(), "outcome_sent")
 }
 
 // resolveLocked ends the waits for an execution; it gives the sessions that were told.

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/pyexec"
 )
 
 // inCluster runs a test in a mesh of n nodes in virtual time, once with frames as they are and once in their encoding.
@@ -116,6 +118,22 @@ var simPrograms = map[string]program{
 	},
 	// reader waits for an execution that somebody else called.
 	"reader": func(b *simBody, arg string) (string, error) { return b.result(arg) },
+	// nest calls a workflow that calls a task.
+	"nest": func(b *simBody, arg string) (string, error) {
+		h, err := b.submitWith(pyexec.SubmitRequest{Type: "workflow"}, "flow", arg)
+		if err != nil {
+			return "", err
+		}
+		return b.result(h)
+	},
+	// late calls work in a while, unless others do so too.
+	"late": func(b *simBody, arg string) (string, error) {
+		h, err := b.submitWith(pyexec.SubmitRequest{Delay: 300, Defer: &pyexec.Defer{Params: json.RawMessage("true")}}, "work", arg)
+		if err != nil {
+			return "", err
+		}
+		return b.result(h)
+	},
 	// pair has what fickle gives read by another.
 	"pair": func(b *simBody, arg string) (string, error) {
 		h, err := b.submitRetried(1, "fickle", arg)
@@ -144,6 +162,19 @@ var simPrograms = map[string]program{
 		}
 		return "done", nil
 	},
+}
+
+// A workflow calls a workflow, which is a run of its own, in a mesh whose slots are all taken by callers.
+func TestSimWorkflowsCallWorkflows(t *testing.T) {
+	inCluster(t, 3, 1, simPrograms, func(t *testing.T, c *simCluster) {
+		var roots []state.ExecutionID
+		for range 10 {
+			roots = append(roots, c.trigger("nest", "10ms"))
+		}
+		for _, root := range roots {
+			c.value(root, 30*time.Second, `"10ms"`)
+		}
+	})
 }
 
 // The main job: a workflow that calls a task, on three nodes, without a fault.

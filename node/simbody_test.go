@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -178,7 +179,8 @@ func (b *simBody) submitRetried(times int, target, arg string) (string, error) {
 func (b *simBody) submitWith(req pyexec.SubmitRequest, target, arg string) (string, error) {
 	b.number++
 	text, _ := json.Marshal(arg)
-	req.Number, req.Module, req.Target, req.Type, req.Arguments = b.number, "m", target, "task", []pyexec.Value{pyexec.Inline(text)}
+	req.Number, req.Module, req.Target, req.Arguments = b.number, "m", target, []pyexec.Value{pyexec.Inline(text)}
+	req.Type = cmp.Or(req.Type, "task")
 	type answer struct {
 		id  string
 		err error

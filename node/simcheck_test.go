@@ -148,8 +148,10 @@ func (n *nemesis) readings(view *state.View) {
 	for _, r := range n.effects.read {
 		id, _ := state.ParseExecutionID(r.execution)
 		e := view.Execution(id)
-		for e != nil && e.Result != nil && e.Result.Retry != 0 {
-			id.Attempt = e.Result.Retry
+		for e != nil && e.Result != nil && (e.Result.Retry != 0 || e.Result.Link != "") {
+			if id.Attempt = e.Result.Retry; e.Result.Link != "" {
+				id, _ = state.ParseExecutionID(e.Result.Link)
+			}
 			e = view.Execution(id)
 		}
 		if e == nil || e.Result == nil || status[e.Result.Type] != r.status {

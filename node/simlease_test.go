@@ -84,6 +84,25 @@ func TestSimRetrySeenByOthers(t *testing.T) {
 	})
 }
 
+// Of three calls within their waiting time the last is made, and all callers get its value.
+func TestSimDefer(t *testing.T) {
+	inCluster(t, 3, 2, simPrograms, func(t *testing.T, c *simCluster) {
+		var roots []state.ExecutionID
+		for range 3 {
+			roots = append(roots, c.trigger("late", "10ms"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		ran := 0
+		for _, root := range roots {
+			c.value(root, 5*time.Second, `"10ms"`)
+			ran += len(c.effects.of(root.Run + ":2:1"))
+		}
+		if last := c.effects.of(roots[2].Run + ":2:1"); ran != 1 || len(last) != 1 {
+			t.Errorf("%d of the calls were made, of the last one %d", ran, len(last))
+		}
+	})
+}
+
 // A frozen node: its guard kills what runs in time, its late words change nothing, and it comes back (A5, A6, I6).
 func TestSimFrozenAgent(t *testing.T) {
 	for name, length := range map[string]string{"the body outlives the lease": "1m", "the result waits": "3s"} {

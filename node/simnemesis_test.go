@@ -261,6 +261,9 @@ func tree(b *simBody, arg string) (string, error) {
 			break
 		}
 		req := pyexec.SubmitRequest{Delay: pyexec.Millis(max(0, r.IntN(400)-300))}
+		if r.IntN(4) == 0 {
+			req.Type = "workflow" // a run of its own
+		}
 		if r.IntN(3) == 0 {
 			req.Retries = &pyexec.Retries{BackoffMinMS: pyexec.Millis(r.IntN(200)), BackoffMaxMS: 200}
 			if limit := r.IntN(4); limit > 0 {

@@ -42,17 +42,29 @@ func (r *CancelHandles) decide(d *decision) (Answer, error) {
 
 // cancel ends one execution and marks its descendants; from this entry on every decision treats them as cancelled, the
 // sweep records it row by row (rules A19). The attempts that are linked by retries are one call: whichever of them is
-// cancelled, the last one ends, and so does what any of them called.
+// cancelled, the last one ends, and so does what any of them called. A run that it became
+// ends too; another call that has taken its place does not.
 func (d *decision) cancel(e *state.Execution, reason string) {
-	last := Last(&d.View, e.ID())
+	last := lastAttempt(&d.View, e)
 	if last.Result == nil {
 		d.finish(last, &state.Result{Type: state.ResultCancelled, Reason: reason})
 	}
-	first := last.ID()
-	for id := range Chain(&d.View, last.ID()) {
-		first = id
+	if root := d.spawned(last); root != nil {
+		d.cancelRun(root, reason)
 	}
-	d.cancelBelow(first, last.Attempt)
+	d.cancelBelow(firstAttempt(&d.View, e).ID(), last.Attempt)
+}
+
+// cancelRun ends the run of a root that was called, with a sweep of its own: whichever attempt is open in its workspace,
+// and what any of them called.
+func (d *decision) cancelRun(root *state.Execution, reason string) {
+	last := root.Attempt
+	for e := range d.Attempts(root.ID().StepID()) {
+		if last = e.Attempt; e.Result == nil && e.Workspace == root.Workspace {
+			d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: reason})
+		}
+	}
+	d.cancelBelow(root.ID(), last)
 }
 
 // cancelBelow marks the descendants of an execution and of the further attempts of its step through the given one, if
@@ -130,12 +142,18 @@ func covered(v *state.View, e *state.Execution, all subjects, seen map[state.Ste
 	return in
 }
 
-// parentOf is the execution that submitted a step, nil for a root.
+// parentOf is the execution that called a step, for the root of a run the one that called the workflow; nil for a run that
+// was started from outside.
 func parentOf(v *state.View, id state.StepID) *state.Execution {
-	s := v.Step(id)
-	if s == nil || s.Parent == "" {
+	parent := ""
+	if s := v.Step(id); s != nil && s.Parent != "" {
+		parent = s.Parent
+	} else if r := v.Run(id.Run); r != nil {
+		parent = r.Parent
+	}
+	e, ok := state.ParseExecutionID(parent)
+	if !ok {
 		return nil
 	}
-	parent, _ := state.ParseExecutionID(s.Parent)
-	return v.Execution(parent)
+	return v.Execution(e)
 }

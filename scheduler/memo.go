@@ -24,12 +24,12 @@ func memoKey(run *state.Run, r *SubmitStep) string {
 	return argumentsKey(r.Module+":"+r.Target, "", params, r.Arguments)
 }
 
-// memoised finds the newest execution of a run with the memo key, in the workspace or one that it inherits from, that is
-// open or gave a value; nil when there is none.
-func (d *decision) memoised(run, workspace, key string) (newest *state.Execution) {
-	for w := range d.Lineage(workspace) {
-		for e := range d.Memoised(run, w.ID, key) {
-			if !d.underCancel(e) {
+// memoised finds for a caller the newest execution of its run with the memo key, in its workspace or one that it inherits
+// from, whose outcome is open or a value, and for which the caller would not wait for ever; nil when there is none.
+func (d *decision) memoised(by *state.Execution, key string) (newest *state.Execution) {
+	for w := range d.Lineage(by.Workspace) {
+		for e := range d.Memoised(by.Run, w.ID, key) {
+			if d.serves(e, by) {
 				if newest == nil || e.CreatedAt > newest.CreatedAt {
 					newest = e
 				}
@@ -38,6 +38,19 @@ func (d *decision) memoised(run, workspace, key string) (newest *state.Execution
 		}
 	}
 	return newest
+}
+
+// serves tells whether a caller may be given what it would have called: its outcome is open or a value, nobody ends it, and
+// it does not wait for the caller.
+func (d *decision) serves(e, by *state.Execution) bool {
+	last := Last(&d.View, e.ID())
+	switch {
+	case last.Result != nil && last.Result.Type != state.ResultValue, e.Result == nil && d.underCancel(e):
+		return false
+	case last.Result == nil && (d.underCancel(last) || d.waitsFor(last, by)):
+		return false
+	}
+	return true
 }
 
 // hit answers a call with an execution that is there already, and remembers that, so that a repeat is answered alike.

@@ -18,16 +18,18 @@ var update = flag.Bool("update", false, "write golden files anew")
 
 // samples holds one request of each kind with every field set.
 func samples() []Request {
-	group, retry, limit := 3, true, 4
+	group, retry, limit, age := 3, true, 4, int64(5)
+	cache := &state.Cache{All: true, Params: []int{1}, MaxAge: &age, Namespace: "n", Version: "v"}
 	retries := &state.Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}
 	value := state.Value{Data: []byte(`[1]`), BlobKey: "ab", Size: 5,
 		References: []state.Reference{{Kind: "execution", ID: "R:1:1", Module: "m", Target: "t"}}}
 	return []Request{
 		&SubmitRun{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Module: "m", Target: "t", Arguments: []state.Value{value},
-			Delay: 1, Timeout: 2, Retries: retries, IdempotencyKey: "k", Requires: state.Tags{"a": {"1"}}, Memo: true, Recurrent: true},
+			Delay: 1, Timeout: 2, Retries: retries, Defer: &Params{All: true, Indexes: []int{1}}, Cache: cache, IdempotencyKey: "k",
+			Requires: state.Tags{"a": {"1"}}, Memo: true, Recurrent: true},
 		&SubmitStep{Session: "S", Parent: "R:1:1", Number: 7, Module: "m", Target: "t", Type: state.TypeTask,
-			Arguments: []state.Value{value}, Delay: 1, Timeout: 2, Retries: retries, Group: &group, Requires: state.Tags{"a": {"1"}},
-			Memo: &Memo{Off: true, Params: Params{All: true, Indexes: []int{1, 0}}}, Recurrent: true},
+			Arguments: []state.Value{value}, Delay: 1, Timeout: 2, Retries: retries, Defer: &Params{All: true, Indexes: []int{1}}, Cache: cache,
+			Group: &group, Requires: state.Tags{"a": {"1"}}, Memo: &Memo{Off: true, Params: Params{All: true, Indexes: []int{1, 0}}}, Recurrent: true},
 		&ReportResult{Session: "S", Execution: "R:1:1", Result: state.Result{Type: state.ResultError, Value: &value, Reason: "why",
 			Error: &state.Error{Type: "E", Message: "m", Retryable: &retry, Frames: []state.Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Cancel{Workspace: "W", Execution: "R:1:1"},

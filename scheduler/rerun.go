@@ -39,7 +39,7 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 		return Answer{}, refuse(CodeCancelled, "step %s is being cancelled through an ancestor: run it again when that is done", r.Step)
 	}
 	for e := range d.Attempts(id) {
-		if e.Result == nil && e.Workspace == r.Workspace {
+		if e.Workspace == r.Workspace && (e.Result == nil || d.spawned(e) != nil && Outcome(&d.View, e.ID()) == nil) {
 			d.cancel(e, "the step was run again")
 		}
 	}

@@ -23,6 +23,7 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 		return Answer{}, nil
 	}
 	result := r.Result
+	result.Link = "" // only decided here
 	if result.Type == state.ResultNone || result.Type > state.ResultCancelled {
 		return Answer{}, refuse(CodeBadRequest, "%d is not the type of a result", result.Type)
 	}

@@ -87,39 +87,32 @@ func earlier(v *state.View, e *state.Execution) iter.Seq[*state.Execution] {
 	}
 }
 
-// Last gives the execution at which whoever waits for id has arrived: itself, or the last of the attempts that follow
-// from it by retries. nil when there is no such execution.
-func Last(v *state.View, id state.ExecutionID) *state.Execution {
-	e := v.Execution(id)
-	for e != nil && e.Result != nil && e.Result.Retry > e.Attempt {
-		id.Attempt = e.Result.Retry
-		e = v.Execution(id)
+// lastAttempt is the last of the attempts that follow from an execution by retries, or the execution itself.
+func lastAttempt(v *state.View, e *state.Execution) *state.Execution {
+	for e.Result != nil && e.Result.Retry > e.Attempt {
+		next := v.Execution(state.ExecutionID{Run: e.Run, Step: e.Step, Attempt: e.Result.Retry})
+		if next == nil {
+			break
+		}
+		e = next
 	}
 	return e
 }
 
-// Outcome is the final result that a waiter of the execution sees; nil while there is none.
-func Outcome(v *state.View, id state.ExecutionID) *state.Result {
-	if e := Last(v, id); e != nil {
-		return e.Result
+// firstAttempt is the first of the attempts that an execution follows from by retries, or the execution itself.
+func firstAttempt(v *state.View, e *state.Execution) *state.Execution {
+	for before := retriedBy(v, e); before != nil; before = retriedBy(v, e) {
+		e = before
 	}
-	return nil
+	return e
 }
 
-// Chain walks the execution and then, backwards, the attempts that it follows from by retries: all of them have the same
-// outcome.
-func Chain(v *state.View, id state.ExecutionID) iter.Seq[state.ExecutionID] {
-	return func(yield func(state.ExecutionID) bool) {
-		if !yield(id) {
-			return
-		}
-		for before := range v.AttemptsBefore(id) {
-			if before.Result == nil || before.Result.Retry != id.Attempt {
-				continue
-			}
-			if id = before.ID(); !yield(id) {
-				return
-			}
+// retriedBy is the attempt that an execution follows as a retry or recurrence, nil when it follows none.
+func retriedBy(v *state.View, e *state.Execution) *state.Execution {
+	for before := range v.AttemptsBefore(e.ID()) {
+		if before.Result != nil && before.Result.Retry == e.Attempt {
+			return before
 		}
 	}
+	return nil
 }

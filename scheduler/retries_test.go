@@ -270,7 +270,7 @@ func TestChain(t *testing.T) {
 		var got []string
 		from, _ := state.ParseExecutionID(next(id, attempt))
 		for e := range Chain(r.store.View(), from) {
-			got = append(got, e.String())
+			got = append(got, e.ID().String())
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)

@@ -25,7 +25,11 @@ type SubmitRun struct {
 	// Delay and Timeout in milliseconds, 0 = none.
 	Delay, Timeout int64
 	// Retries of the root step; nil = none.
-	Retries        *state.Retries
+	Retries *state.Retries
+	// Defer selects the arguments by which later calls take the place of this one until it starts; nil = none do.
+	Defer *Params
+	// Cache says which earlier calls may stand in for the root step; nil = none.
+	Cache          *state.Cache
 	IdempotencyKey string
 	// Requires are the run's tags.
 	Requires state.Tags
@@ -45,24 +49,22 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
 	}
-	retries, err := normalRetries(r.Retries)
-	if err != nil {
-		return Answer{}, err
-	}
 	run := &state.Run{
-		ID: d.newID("R", 6, func(id string) bool { return d.Run(id) != nil }), Workspace: r.Workspace,
+		ID: d.newRunID(), Workspace: r.Workspace,
 		Module: r.Module, Target: r.Target, CreatedAt: d.now, Steps: 1, RequestID: r.RequestID,
 		Requires: r.Requires, Memo: r.Memo,
 	}
-	d.Put(run)
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
-		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries, CreatedAt: d.now,
-		Recurrent: r.Recurrent,
+		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent,
+	}
+	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
+		return Answer{}, err
 	}
 	if r.Memo {
 		step.MemoKey = argumentsKey(r.Module+":"+r.Target, "", Params{All: true}, r.Arguments)
 	}
+	d.Put(run)
 	d.Put(step)
 	d.queue(d.newAttempt(step, run.Workspace, 1, state.TierRoot), step.Delay)
 	r.remember(d, run.ID)
@@ -131,7 +133,7 @@ func (d *decision) newAttempt(s *state.Step, workspace string, attempt int, tier
 	return &state.Execution{
 		Run: s.Run, Step: s.Number, Attempt: attempt, Workspace: workspace, Module: s.Module, Target: s.Target,
 		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true, Requires: effective(d.Run(s.Run), s).Text(),
-		MemoKey: s.MemoKey,
+		MemoKey: s.MemoKey, DeferKey: s.DeferKey, CacheKey: s.CacheKey,
 	}
 }
 
@@ -141,10 +143,18 @@ func (d *decision) queue(e *state.Execution, delay int64) {
 		e.ExecuteAfter, e.Due = d.now+delay, false
 	}
 	d.Put(e)
+	if e.DeferKey != "" {
+		d.collapse(e)
+	}
+	d.nowDue(e.ID())
 }
 
 // alphabet of ids: no vowels and nothing that reads like another.
 const alphabet = "bcdfghjklmnpqrstvwxyzBCDFGHJKLMNPQRSTVWXYZ23456789"
+
+func (d *decision) newRunID() string {
+	return d.newID("R", 6, func(id string) bool { return d.Run(id) != nil })
+}
 
 // newID makes an id of prefix and n random characters, one more for each collision.
 func (d *decision) newID(prefix string, n int, taken func(string) bool) string {

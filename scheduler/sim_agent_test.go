@@ -74,6 +74,12 @@ func (u *simUser) submission() scheduler.Request {
 	if u.chance(40) {
 		r.Retries = u.retries()
 	}
+	if u.chance(30) {
+		r.Cache = someCache(u.rng)
+	}
+	if u.chance(30) {
+		r.Defer = someParams(u.rng)
+	}
 	if u.chance(20) {
 		r.IdempotencyKey = fmt.Sprint("key", u.rng.IntN(2))
 	}

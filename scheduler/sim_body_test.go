@@ -95,7 +95,7 @@ func (b *simBody) next() {
 
 func (b *simBody) call() {
 	b.number++
-	t := simTargets[1+b.rng.IntN(len(simTargets)-1)]
+	t := simTargets[b.rng.IntN(len(simTargets))]
 	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
 		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}, Requires: drawRequires(b.rng)}
 	r.Recurrent = b.rng.IntN(5) == 0
@@ -110,6 +110,12 @@ func (b *simBody) call() {
 	}
 	if b.rng.IntN(3) == 0 {
 		r.Retries = b.retries()
+	}
+	if b.rng.IntN(3) == 0 {
+		r.Cache = someCache(b.rng)
+	}
+	if b.rng.IntN(3) == 0 {
+		r.Defer = someParams(b.rng)
 	}
 	b.request = r
 	b.answered = func(reply scheduler.Reply) {

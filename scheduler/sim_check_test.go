@@ -1,8 +1,10 @@
 package scheduler_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
@@ -13,34 +15,65 @@ func (o *oracle) compare(t *turn, v *state.View) error {
 	if err := o.compareRooms(v); err != nil {
 		return err
 	}
-	found := 0
-	for run := range o.runs {
-		r := v.Run(run)
-		if r == nil || r.Steps != o.runs[run] {
-			return fmt.Errorf("run %s was answered and is %+v", run, r)
+	for pass, check := range []func(*turn, *state.View, *oracleExec, *state.Execution) error{o.due, o.abandoned, o.execution, o.assigned} {
+		rows := o.rows(v)
+		if pass == 0 { // as times come
+			slices.SortStableFunc(rows, func(a, b *state.Execution) int {
+				return cmp.Or(cmp.Compare(a.ExecuteAfter, b.ExecuteAfter), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Step, b.Step))
+			})
 		}
-		for e := range v.RunExecutions(run, 0) {
-			found++
-			if err := o.execution(t, v, e); err != nil {
+		for _, e := range rows {
+			want := o.execs[e.ID().String()]
+			if want == nil && pass < 2 {
+				continue // it follows something that is about to be looked at
+			}
+			if want == nil {
+				return fmt.Errorf("nobody asked for execution %s", e.ID())
+			}
+			if err := check(t, v, want, e); err != nil {
 				return fmt.Errorf("execution %s: %w", e.ID(), err)
 			}
 		}
 	}
-	if found != len(o.execs) {
-		return fmt.Errorf("%d executions, want %d", found, len(o.execs))
+	if n := len(o.rows(v)); n != len(o.execs) {
+		return fmt.Errorf("%d executions, want %d", n, len(o.execs))
+	}
+	for run, steps := range o.runs {
+		if r := v.Run(run); r == nil || r.Steps != steps {
+			return fmt.Errorf("run %s is %+v, want %d steps", run, r, steps)
+		}
 	}
 	return nil
 }
 
-// execution checks one row and takes over what may have changed by itself.
-func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
-	want := o.execs[e.ID().String()]
-	if want == nil {
-		return errors.New("nobody asked for it")
+// rows are the executions of the runs that are known, in the order in which sweeps come to them.
+func (o *oracle) rows(v *state.View) (rows []*state.Execution) {
+	for run := range o.runs {
+		rows = slices.AppendSeq(rows, v.RunExecutions(run, 0))
 	}
+	slices.SortFunc(rows, func(a, b *state.Execution) int {
+		return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Attempt, b.Attempt))
+	})
+	return rows
+}
+
+// abandoned takes over what was given up, in the order of the sweeps: what follows it may take the place of others.
+func (o *oracle) abandoned(t *turn, _ *state.View, want *oracleExec, e *state.Execution) error {
+	if want.result != "" || e.Result == nil || e.Result.Type != state.ResultAbandoned {
+		return nil
+	}
+	return o.result(t, want, e)
+}
+
+// execution checks one row and takes over what may have changed by itself.
+func (o *oracle) execution(t *turn, v *state.View, want *oracleExec, e *state.Execution) error {
 	step := v.Step(e.ID().StepID())
 	parent := ""
-	if want.parent != nil {
+	if want.spawnedBy != nil {
+		if run := v.Run(e.Run); run.Parent != want.spawnedBy.id || e.Tier != state.TierChild {
+			return fmt.Errorf("its run is %+v, want one that %s has become; tier %d", run, want.spawnedBy.id, e.Tier)
+		}
+	} else if want.parent != nil {
 		parent = want.parent.id
 	}
 	if e.Workspace != want.workspace {
@@ -53,9 +86,6 @@ func (o *oracle) execution(t *turn, v *state.View, e *state.Execution) error {
 		return fmt.Errorf("is due at %d, want %d to %d", e.ExecuteAfter, want.due, want.latest)
 	}
 	want.due = max(want.due, e.ExecuteAfter)
-	if err := o.assigned(t, v, want, e); err != nil {
-		return err
-	}
 	return o.result(t, want, e)
 }
 

@@ -17,7 +17,7 @@ func share(r *scheduler.SubmitStep, depth byte, rng *rand.Rand) {
 	if rng.IntN(5) > 0 {
 		seed = 1
 	}
-	if rng.IntN(6) > 0 {
+	if r.Type == state.TypeTask && rng.IntN(6) > 0 {
 		r.Module, r.Target = "m", "a"
 	}
 	r.Arguments = []state.Value{program(depth, seed), {Data: []byte(fmt.Sprint(rng.IntN(2)))}}
@@ -56,7 +56,11 @@ func (o *oracle) memoised(memo, workspace string) (ids []string) {
 	newest := int64(0)
 	for _, id := range o.order {
 		e := o.execs[id]
-		if memo == "" || e.memo != memo || !o.inherits(workspace, e.workspace) || e.doomed && e.result == "" || e.result != "" && !strings.HasPrefix(e.result, "value") {
+		if memo == "" || e.memo != memo || !o.inherits(workspace, e.workspace) || e.doomed && e.result == "" {
+			continue
+		}
+		last, result := o.outcome(id)
+		if result != "" && !strings.HasPrefix(result, "value") || result == "" && o.execs[last].doomed {
 			continue
 		}
 		if e.made > newest {
@@ -74,7 +78,12 @@ func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer s
 		return true, nil
 	}
 	if !slices.Contains(found, answer) {
-		return false, fmt.Errorf("%v has the same memo key", found)
+		for _, id := range found {
+			if last, result := o.outcome(id); result != "" || o.execs[last].session == "" && last == id {
+				return false, fmt.Errorf("%s has the same memo key", id)
+			}
+		}
+		return true, nil // it may wait for the caller
 	}
 	if parent.hits == nil {
 		parent.hits = map[int64]string{}
@@ -98,7 +107,8 @@ func (b *simBody) conspire(r *scheduler.SubmitStep) {
 		} else {
 			b.send(&scheduler.Cancel{Workspace: workspace, Execution: step.Parent}, nil)
 		}
-		r.Module, r.Target, r.Arguments, r.Memo = step.Module, step.Target, step.Arguments, &scheduler.Memo{Params: scheduler.Params{All: true}}
+		r.Type, r.Module, r.Target, r.Arguments = step.Type, step.Module, step.Target, step.Arguments
+		r.Memo = &scheduler.Memo{Params: scheduler.Params{All: true}}
 		return
 	}
 }

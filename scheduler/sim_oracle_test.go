@@ -25,6 +25,7 @@ type oracle struct {
 	runMemo  map[string]bool
 	index    uint64
 	time     int64
+	view     *state.View // after the turn that is looked at
 }
 
 type oracleKey struct {
@@ -54,11 +55,21 @@ type oracleExec struct {
 	before    *oracleExec // the failed attempt that it follows
 	retry     *oracleExec // the attempt that follows its failure or recurrence
 	latest    int64       // that a retry may be due
-	doomed    bool        // under a cancellation
-	forsaken  bool        // its session was lost
-	cancels   bool        // it was cancelled with all below it
-	needs     map[string]map[string]bool
+	later     string      // what it has in common with those of which the last is made
+	after     int64       // not before then, 0 = at once
+	link      *oracleExec // whose outcome it has
+	workflow  bool        // the call of a workflow
+	// spawnedBy is the call that became the run of which it is the root; it counts as its parent.
+	spawnedBy *oracleExec
+	same      string // what it has in common with those that may stand in for it
+	maxAge    *int64 // of the value of one that does, nil = any
 	made      int64
+	ended     int64 // when its result was reported
+	fell      bool  // its time has come
+	doomed    bool  // under a cancellation
+	forsaken  bool  // its session was lost
+	cancels   bool  // it was cancelled with all below it
+	needs     map[string]map[string]bool
 	memo      string
 	// recurrent, and after which time the next attempt starts.
 	recurrent bool
@@ -74,6 +85,9 @@ func newOracle() *oracle {
 // resultText is a result in a form that can be compared.
 func resultText(r *state.Result) string {
 	text := r.Type.String()
+	if r.Link != "" {
+		text += " " + r.Link
+	}
 	if r.Value != nil {
 		text += " " + string(r.Value.Data)
 	}
@@ -88,7 +102,7 @@ func (o *oracle) check(t *turn, v *state.View) error {
 	if v.Index() != o.index+1 || v.Time() < o.time {
 		return fmt.Errorf("index %d after %d, time %d after %d", v.Index(), o.index, v.Time(), o.time)
 	}
-	o.index, o.time = v.Index(), v.Time()
+	o.index, o.time, o.view = v.Index(), v.Time(), v
 	for i, reply := range t.out.Replies {
 		r := t.batch[i].request
 		if err := o.request(r, reply, t.now); err != nil {
@@ -96,7 +110,7 @@ func (o *oracle) check(t *turn, v *state.View) error {
 		}
 	}
 	if err := o.compare(t, v); err != nil {
-		return err // the books do not fit what the others look at
+		return err // what is not in the books cannot be looked at further
 	}
 	return errors.Join(o.placement(t, v), o.reasons(v))
 }
@@ -140,109 +154,10 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 	return nil
 }
 
-func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now int64) error {
-	expired := expired(r.RequestID, now)
-	known := o.byULID[r.RequestID]
-	if reply.Err != nil {
-		if reply.Err.Code == scheduler.CodeExpired && expired {
-			return nil
-		}
-		if known == "" && !o.live(r.Workspace) {
-			return nil
-		}
-		return errors.New("a good submission was refused")
-	}
-	run, key := reply.Answer.RunID, r.Workspace+" "+r.IdempotencyKey
-	if k := o.byKey[key]; known == "" && r.IdempotencyKey != "" && k.expires > now {
-		known = k.run
-	}
-	if known != "" {
-		if run != known {
-			return fmt.Errorf("the same request made run %s before", known)
-		}
-		return nil
-	}
-	if expired {
-		return errors.New("an expired request was executed")
-	}
-	if !o.live(r.Workspace) {
-		return errors.New("an archived workspace took a run")
-	}
-	if _, taken := o.runs[run]; taken {
-		return errors.New("another request made that run")
-	}
-	o.runs[run] = 0
-	o.byULID[r.RequestID] = run
-	if r.IdempotencyKey != "" {
-		o.byKey[key] = oracleKey{run, now + scheduler.IdempotencyWindow}
-	}
-	root := &oracleExec{id: reply.Answer.ExecutionID, workspace: r.Workspace, due: now + r.Delay, retries: r.Retries, made: now,
-		recurrent: r.Recurrent, delay: r.Delay}
-	root.need(r.Requires, nil)
-	o.runTags[run], o.runMemo[run] = r.Requires, r.Memo
-	return o.add(root, run)
-}
-
 func expired(request string, now int64) bool {
 	id, _ := ulid.ParseStrict(request)
 	age := now - int64(id.Time())
 	return age >= scheduler.RequestWindow || age < -scheduler.RequestWindow
-}
-
-// rerun makes one more attempt of a step; unfinished ones are cancelled with all below them.
-func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64) error {
-	if reply.Err != nil && reply.Err.Code == scheduler.CodeExpired && expired(r.RequestID, now) {
-		return nil
-	}
-	if known := o.byULID[r.RequestID]; known != "" {
-		if reply.Err != nil || reply.Answer.ExecutionID != known {
-			return fmt.Errorf("the same request made %s before", known)
-		}
-		return nil
-	}
-	first := o.execs[r.Step+":1"]
-	allowed := first != nil && o.live(r.Workspace) && o.inherits(r.Workspace, first.workspace)
-	if reply.Err != nil {
-		if !allowed || first.parent != nil && first.parent.underDoom(r.Workspace) {
-			return nil
-		}
-		return errors.New("a good re-run was refused")
-	}
-	if !allowed {
-		return errors.New("run again in a workspace that does not inherit from that of the step")
-	}
-	attempts := 0
-	for _, id := range o.order {
-		if e := o.execs[id]; strings.HasPrefix(id, r.Step+":") {
-			attempts++
-			if e.result == "" && e.workspace == r.Workspace {
-				o.cancel(e)
-			}
-		}
-	}
-	if want := fmt.Sprintf("%s:%d", r.Step, attempts+1); reply.Answer.ExecutionID != want {
-		return fmt.Errorf("the new attempt is %s, want %s", reply.Answer.ExecutionID, want)
-	}
-	o.byULID[r.RequestID] = reply.Answer.ExecutionID
-	o.again(first, r.Workspace, now).made = now
-	return nil
-}
-
-// again books one more attempt of a step in a workspace.
-func (o *oracle) again(of *oracleExec, workspace string, due int64) *oracleExec {
-	step := of.id[:strings.LastIndexByte(of.id, ':')]
-	n := 1
-	for o.execs[fmt.Sprintf("%s:%d", step, n)] != nil {
-		n++
-	}
-	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), workspace: workspace, number: of.number, parent: of.parent, due: due, retries: of.retries,
-		needs: of.needs, memo: of.memo, recurrent: of.recurrent, delay: of.delay}
-	if e.parent != nil {
-		e.parent.children = append(e.parent.children, e)
-	}
-	o.execs[e.id] = e
-	o.order = append(o.order, e.id)
-	return e
 }
 
 // underDoom tells whether the execution or one above it, as far as the workspace goes, was ever cancelled with what is
@@ -251,51 +166,9 @@ func (e *oracleExec) underDoom(workspace string) bool {
 	return e != nil && e.workspace == workspace && (e.cancels || e.parent.underDoom(workspace))
 }
 
-func (o *oracle) add(e *oracleExec, run string) error {
-	o.runs[run]++
-	if want := fmt.Sprintf("%s:%d:1", run, o.runs[run]); e.id != want {
-		return fmt.Errorf("the new execution is %s, want %s", e.id, want)
-	}
-	o.execs[e.id] = e
-	o.order = append(o.order, e.id)
-	return nil
-}
-
 func runOf(execution string) string {
 	run, _, _ := strings.Cut(execution, ":")
 	return run
-}
-
-func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now int64) error {
-	parent, code := o.speaks(r.Session, r.Parent)
-	if parent != nil {
-		for _, c := range parent.children {
-			if c.number == r.Number {
-				if reply.Err != nil || reply.Answer.ExecutionID != c.id {
-					return fmt.Errorf("the same request made %s before", c.id)
-				}
-				return nil
-			}
-		}
-	}
-	if parent != nil && parent.hits[r.Number] != "" {
-		if reply.Err != nil || reply.Answer.ExecutionID != parent.hits[r.Number] {
-			return fmt.Errorf("the same request found %s before", parent.hits[r.Number])
-		}
-		return nil
-	}
-	if err := refusedAs(reply, code); err != nil || code != "" {
-		return err
-	}
-	memo := o.memoOf(runOf(parent.id), r)
-	if made, err := o.hit(parent, r, memo, reply.Answer.ExecutionID); !made {
-		return err
-	}
-	child := &oracleExec{id: reply.Answer.ExecutionID, workspace: parent.workspace, number: r.Number, parent: parent, due: now + r.Delay,
-		retries: r.Retries, made: now, memo: memo, recurrent: r.Recurrent, delay: r.Delay}
-	child.need(o.runTags[reply.Answer.RunID], r.Requires)
-	parent.children = append(parent.children, child)
-	return o.add(child, reply.Answer.RunID)
 }
 
 func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now int64) error {
@@ -311,7 +184,7 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now in
 	case e.doomed:
 		e.result = "cancelled"
 	default:
-		e.result = resultText(&r.Result)
+		e.result, e.ended = resultText(&r.Result), now
 		o.fails(e, &r.Result, now)
 		o.recurs(e, &r.Result, now)
 		if r.Result.Type == state.ResultTimeout {
@@ -346,6 +219,14 @@ func (o *oracle) cancel(e *oracleExec) {
 			e.result = "cancelled"
 		}
 		e.doomBelow()
+		if e.link != nil && e.link.spawnedBy == e {
+			o.cancel(e.link)
+			for _, c := range e.children { // every attempt of the root, whoever made it
+				if c.result == "" && c.spawnedBy == e && c.workspace == e.workspace {
+					c.result = "cancelled"
+				}
+			}
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ func (o *oracle) recurs(e *oracleExec, r *state.Result, now int64) {
 		return
 	}
 	e.result = "recurred"
-	next := o.again(e, e.workspace, now+e.delay)
-	next.before, e.retry, next.latest, next.made = e, next, now+e.delay, now
+	next := o.again(e, e.workspace, now, now+e.delay)
+	next.before, e.retry, next.latest, next.after = e, next, now+e.delay, after(now, e.delay)
+	o.collapse(next)
 }

@@ -41,8 +41,12 @@ func (o *oracle) fails(e *oracleExec, r *state.Result, now int64) {
 	if c.Limit != nil && row >= *c.Limit {
 		return
 	}
-	next := o.again(e, e.workspace, now+c.BackoffMin)
-	next.before, e.retry, next.latest, next.made = e, next, now+c.BackoffMax, now
+	next := o.again(e, e.workspace, now, now+c.BackoffMin)
+	next.before, e.retry, next.latest = e, next, now+c.BackoffMax
+	defer o.collapse(next)
+	if id, _ := state.ParseExecutionID(next.id); o.view.Execution(id) != nil {
+		next.after = o.view.Execution(id).ExecuteAfter // compared with what it may be later on
+	}
 	if c.Limit != nil {
 		part := big.NewRat(0, 1)
 		if *c.Limit > 1 {
@@ -71,8 +75,12 @@ func attempt(id string) int {
 // outcome is what whoever waits for an execution sees.
 func (o *oracle) outcome(id string) (at, result string) {
 	e := o.execs[id]
-	for e.retry != nil {
-		e = e.retry
+	for e.retry != nil || e.link != nil {
+		if e.retry != nil {
+			e = e.retry
+		} else {
+			e = e.link
+		}
 	}
 	return e.id, e.result
 }

@@ -16,7 +16,11 @@ type SubmitStep struct {
 	Delay, Timeout int64
 	// Retries of the step; nil = none.
 	Retries *state.Retries
-	Group   *int
+	// Defer selects the arguments by which later calls take the place of this one until it starts; nil = none do.
+	Defer *Params
+	// Cache says which earlier calls may stand in for this one; nil = none.
+	Cache *state.Cache
+	Group *int
 	// Requires are the step's own tags.
 	Requires state.Tags
 	Memo     *Memo
@@ -41,18 +45,11 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if r.Type == state.TypeWorkflow {
-		return Answer{}, refuse(CodeNotSupported, "calling a workflow (%s/%s) from an execution is not supported yet: call a task", r.Module, r.Target)
-	}
 	if !validType(r.Type) {
 		return Answer{}, refuse(CodeBadRequest, "target type %q is neither task nor workflow", r.Type)
 	}
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
-	}
-	retries, err := normalRetries(r.Retries)
-	if err != nil {
-		return Answer{}, err
 	}
 	if r.Memo != nil {
 		if err := r.Memo.check("memo"); err != nil {
@@ -62,20 +59,39 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	run := *d.Run(parent.Run)
 	key := memoKey(&run, r)
 	if key != "" {
-		if found := d.memoised(run.ID, parent.Workspace, key); found != nil {
+		if found := d.memoised(parent, key); found != nil {
 			return d.hit(parent, r, found), nil
 		}
 	}
 	run.Steps++
-	d.Put(&run)
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
-		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, Retries: retries,
-		CreatedAt: d.now, Requires: r.Requires, MemoKey: key, Recurrent: r.Recurrent,
+		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Requires: r.Requires,
+		MemoKey: key, Recurrent: r.Recurrent,
 	}
+	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
+		return Answer{}, err
+	}
+	d.Put(&run)
 	d.Put(step)
 	d.queue(d.newAttempt(step, parent.Workspace, 1, state.TierChild), step.Delay)
 	return childAnswer(step), nil
+}
+
+// setOptions checks how a call is to be made and keeps it in its step, which has its arguments.
+func setOptions(s *state.Step, retries *state.Retries, later *Params, cache *state.Cache) (err error) {
+	if s.Delay, s.Timeout = max(s.Delay, 0), max(s.Timeout, 0); s.Delay > maxBackoff || s.Timeout > maxBackoff {
+		return refuse(CodeBadRequest, "the delay is %d ms and the timeout %d ms: give at most a hundred years", s.Delay, s.Timeout)
+	}
+	if s.Retries, err = normalRetries(retries); err != nil {
+		return err
+	}
+	if s.DeferKey, err = deferKey(s, later); err != nil {
+		return err
+	}
+	s.Cache = cache
+	s.CacheKey, err = cacheKey(s)
+	return err
 }
 
 func childAnswer(s *state.Step) Answer {

@@ -9,8 +9,14 @@ import (
 // sweep works off the marked bulk changes, at most maxSweep rows in a batch. It goes in small transactions, so that no
 // size of rows makes a sweep that fits no entry, and a sweep that meets a bug does not hold up the others.
 func (b *batch) sweep() {
-	left := b.sweepLimit
+	left, seen := b.sweepLimit, map[string]bool{}
+	defer func() {
+		for s := range b.scratch.View().Sweeps() {
+			b.out.More = b.out.More || !seen[s.ID] // begun by another sweep
+		}
+	}()
 	for s := range b.scratch.View().Sweeps() {
+		seen[s.ID] = true
 		for done := false; !done; {
 			if left <= 0 || b.scratch.Bytes() >= 2*state.BatchBytes {
 				b.out.More = true
@@ -74,11 +80,16 @@ func (d *decision) sweepCancel(s *state.Sweep, limit int) (used int, done bool) 
 			return used, false
 		}
 		looked, step = looked+1, e.Step
-		if e.Result != nil || e.Workspace != workspace || !covered(&d.View, e, all, seen) {
+		root := d.spawned(e)
+		if e.Result != nil && root == nil || e.Workspace != workspace || !covered(&d.View, e, all, seen) {
 			continue
 		}
-		d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: "its ancestor " + s.Subject + " was cancelled"})
-		changed++
+		reason := "its ancestor " + s.Subject + " was cancelled"
+		if changed++; root != nil {
+			d.cancelRun(root, reason)
+		} else {
+			d.finish(e, &state.Result{Type: state.ResultCancelled, Reason: reason})
+		}
 	}
 	return changed + looked/looksPerRow, true
 }

@@ -11,6 +11,7 @@ func (b *batch) fallDue() {
 			e := *next
 			e.Due = true
 			d.Put(&e)
+			d.nowDue(e.ID())
 			return nil
 		})
 		if err != nil {

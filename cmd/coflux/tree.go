@@ -119,7 +119,7 @@ func stateOf(e *client.Execution) string {
 	switch {
 	case e == nil || e.Result == nil && e.AssignedAt == nil:
 		return "queued"
-	case e.Result == nil || e.Result.Type == client.ResultSpawned && e.Result.Result == nil:
+	case e.Result == nil || e.Result.Open():
 		return "running"
 	case e.Result.OK():
 		return "done"

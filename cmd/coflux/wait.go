@@ -141,14 +141,14 @@ func rootResult(doc *client.Run, run string) *client.Result {
 
 func allDone(doc *client.Run) bool {
 	for _, s := range doc.Steps {
-		if _, e := s.Latest(); e == nil || e.Result == nil {
+		if _, e := s.Latest(); e == nil || e.Result == nil || e.Result.Open() {
 			return false
 		}
 	}
 	return len(doc.Steps) > 0
 }
 
-// watch keeps a view up to date until every step's latest attempt has a result, and returns the
+// watch keeps a view up to date until every step's latest attempt has its outcome, and returns the
 // document as it was then.
 func (a *app) watch(ctx context.Context, c *client.Client, workspace, run string, view runView) (*client.Run, error) {
 	ctx, cancel := context.WithCancel(ctx)

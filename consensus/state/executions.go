@@ -43,6 +43,9 @@ type Execution struct {
 	Failures int `codec:"f,omitempty"`
 	// MemoKey is that of its step.
 	MemoKey string `codec:"mk,omitempty"`
+	// DeferKey and CacheKey are those of its step.
+	DeferKey string `codec:"dk,omitempty"`
+	CacheKey string `codec:"ck,omitempty"`
 }
 
 func (*Execution) table() Table { return TableExecutions }
@@ -89,10 +92,10 @@ func (e *Execution) queueKey() string {
 	return e.Class().key() + string([]byte{byte(e.Tier)}) + be8(max(e.ExecuteAfter, e.CreatedAt)) + e.key()
 }
 
-// memoisable tells whether a later call with the same key may be given it: it is open or gave a value. What was retried is
-// found by its newest attempt.
+// memoisable tells whether a later call with the same key may be given it: it is open or gave a value, or has the outcome of
+// another. What was retried is found by its newest attempt.
 func (e *Execution) memoisable() bool {
-	return e.MemoKey != "" && (e.Result == nil || e.Result.Type == ResultValue)
+	return e.MemoKey != "" && (e.Result == nil || e.Result.Type == ResultValue || e.Result.Link != "")
 }
 
 func (e *Execution) memoKey() string {
@@ -175,6 +178,21 @@ func (v *View) Classes() iter.Seq[Class] {
 
 // QueueOf is the place in the queues at which the classes of a workspace begin, for ClassFrom.
 func QueueOf(workspace string) string { return join(workspace) }
+
+// Linked walks the executions whose result says that they have the outcome of this one.
+func (v *View) Linked(id ExecutionID) iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "linked", join(id.String()), "")
+}
+
+// Deferrable walks the executions of a class's workspace and target with the defer key that nobody was given yet.
+func (v *View) Deferrable(c Class, key string) iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "defer", join(c.Workspace, c.Module, c.Target, key), "")
+}
+
+// Cached walks the executions of a workspace with the cache key that are open or gave a value, newest first.
+func (v *View) Cached(workspace, key string) iter.Seq[*Execution] {
+	return walkBack[*Execution](v, TableExecutions, "cache", join(workspace, key), 0, "")
+}
 
 // NextDue is the waiting execution with the nearest due time, nil when there is none.
 func (v *View) NextDue() *Execution { return first[*Execution](v, TableExecutions, "due", "") }

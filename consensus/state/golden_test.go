@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 // goldenRows holds a row of each table with every field set. The encodings are for ever: a log or a snapshot that was
 // written once must stay readable, and give the same digest.
 func goldenRows() []Row {
-	group, retry, limit := 3, true, 4
+	group, retry, limit, age := 3, true, 4, int64(5)
 	value := Value{Data: []byte(`"x"`), BlobKey: "ab", Size: 5,
 		References: []Reference{{Kind: "execution", ID: "R1:2:1", Module: "m", Target: "t"},
 			{Kind: "fragment", Format: "json", BlobKey: "cd", Size: 7, Metadata: []byte(`{"model":"m.M"}`)}}}
@@ -27,14 +27,16 @@ func goldenRows() []Row {
 		&Session{ID: "S1", Workspace: "W1", Node: "N1", NodeName: "n", Boot: "b", Slots: 4, State: SessionDraining,
 			Targets: []DeclaredTarget{{Module: "m", Name: "t", Type: TypeTask}}, OpenedAt: 2, Reason: "why",
 			Provides: Tags{"a": {"1", "2"}, "b": {"3"}}, Accepts: Tags{"c": {"4"}}},
-		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A",
+		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A", Parent: "R0:2:1",
 			Requires: Tags{"a": {"1"}}, Memo: true},
 		&Step{Run: "R1", Number: 2, Module: "m", Target: "t", Type: TypeTask, Parent: "R1:1:1", Request: 7, Group: &group,
 			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab", Recurrent: true,
-			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}},
+			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}, DeferKey: "ab",
+			Cache: &Cache{Params: []int{1}, All: true, MaxAge: &age, Namespace: "n", Version: "v"}, CacheKey: "cd"},
 		&Execution{Run: "R1", Step: 2, Attempt: 1, Workspace: "W1", Module: "m", Target: "t", Type: TypeTask, Tier: TierRoot,
-			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2, MemoKey: "ab",
-			Result: &Result{Type: ResultError, Value: &value, Reason: "why", Retry: 2, Error: &Error{Type: "E", Message: "m", Retryable: &retry,
+			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2,
+			MemoKey: "ab", DeferKey: "ab", CacheKey: "cd",
+			Result: &Result{Type: ResultError, Value: &value, Reason: "why", Retry: 2, Link: "R2:1:1", Error: &Error{Type: "E", Message: "m", Retryable: &retry,
 				Frames: []Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Dependency{Execution: "R1:1:1", On: "R1:2:1"},
 		&Group{Execution: "R1:1:1", ID: 3, Name: "g"},

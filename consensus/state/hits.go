@@ -21,6 +21,11 @@ func (v *View) Hit(parent ExecutionID, request int64) *Hit {
 	return one[*Hit](v, TableHits, "id", join(parent.String())+be8(request))
 }
 
+// HitsOf walks the hits that gave an execution to their callers.
+func (v *View) HitsOf(id ExecutionID) iter.Seq[*Hit] {
+	return walk[*Hit](v, TableHits, "execution", join(id.String()), "")
+}
+
 // Hits walks the hits of an execution's calls, in the order of its requests.
 func (v *View) Hits(parent ExecutionID) iter.Seq[*Hit] {
 	return walk[*Hit](v, TableHits, "id", join(parent.String()), "")

@@ -16,6 +16,8 @@ type Run struct {
 	Steps int `codec:"n"`
 	// RequestID is the cause: the ULID of the request that created the run.
 	RequestID string `codec:"q"`
+	// Parent is the execution that called the workflow, "" for a run that was started from outside.
+	Parent string `codec:"p,omitempty"`
 	// Requires are the tags that its steps inherit.
 	Requires Tags `codec:"rq,omitempty"`
 	// Memo: its steps are memoised unless they say otherwise.

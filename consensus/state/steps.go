@@ -33,12 +33,29 @@ type Step struct {
 	// Retries says how often a failed attempt is followed by another; nil = never.
 	Retries   *Retries `codec:"b,omitempty"`
 	CreatedAt int64    `codec:"c"`
+	// DeferKey is what calls have in common of which only the last is made, "" when it is not deferred.
+	DeferKey string `codec:"dk,omitempty"`
+	// Cache says which earlier calls may stand in for this one, nil = none. CacheKey is what it has in common with them.
+	Cache    *Cache `codec:"ca,omitempty"`
+	CacheKey string `codec:"ck,omitempty"`
 	// Requires are its own tags: each replaces the run's of that name, an empty list removes it.
 	Requires Tags `codec:"rq,omitempty"`
 	// MemoKey finds it for later calls within the run, "" when it is not memoised.
 	MemoKey string `codec:"mk,omitempty"`
 	// Recurrent: the value null is followed by another attempt, after the delay.
 	Recurrent bool `codec:"rc,omitempty"`
+}
+
+// Cache of a step, as it was configured.
+type Cache struct {
+	// All arguments count, or those with the indexes Params, in that order.
+	All    bool  `codec:"a,omitempty"`
+	Params []int `codec:"p,omitempty"`
+	// MaxAge of a value in milliseconds since it was recorded, nil = any age.
+	MaxAge *int64 `codec:"m,omitempty"`
+	// Namespace that calls share, "" = the target; Version tells their results apart.
+	Namespace string `codec:"n,omitempty"`
+	Version   string `codec:"v,omitempty"`
 }
 
 // Retries of a step after errors, timeouts and abandonments.

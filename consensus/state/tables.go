@@ -78,6 +78,18 @@ var specs = []spec{
 			return join(e.Session) + e.key(), e.Session != "" && e.Result == nil
 		}),
 		by("memo", func(e *Execution) (string, bool) { return e.memoKey(), e.memoisable() }),
+		by("linked", func(e *Execution) (string, bool) {
+			if e.Result == nil || e.Result.Link == "" {
+				return "", false
+			}
+			return join(e.Result.Link) + e.key(), true
+		}),
+		by("defer", func(e *Execution) (string, bool) {
+			return join(e.Workspace, e.Module, e.Target, e.DeferKey) + e.key(), e.DeferKey != "" && e.Result == nil && e.Session == ""
+		}),
+		by("cache", func(e *Execution) (string, bool) {
+			return join(e.Workspace, e.CacheKey) + be8(e.CreatedAt) + e.key(), e.CacheKey != "" && (e.Result == nil || e.Result.Type == ResultValue)
+		}),
 		by("open", func(e *Execution) (string, bool) { return join(e.Workspace) + e.key(), e.Result == nil }),
 	}},
 	{TableDependencies, "dependencies", func() Row { return &Dependency{} }, nil},
@@ -87,7 +99,9 @@ var specs = []spec{
 	}},
 	{TableSweeps, "sweeps", func() Row { return &Sweep{} }, nil},
 	{TableMembers, "members", func() Row { return &Member{} }, nil},
-	{TableHits, "hits", func() Row { return &Hit{} }, nil},
+	{TableHits, "hits", func() Row { return &Hit{} }, []index{
+		by("execution", func(h *Hit) (string, bool) { return join(h.Execution) + h.key(), true }),
+	}},
 	{TableWorkflows, "workflows", func() Row { return &Workflow{} }, nil},
 }
 

@@ -48,6 +48,12 @@ const (
 	ResultCancelled
 	// ResultRecurred: a recurrent step gave nothing, another attempt follows.
 	ResultRecurred
+	// ResultDeferred: another call with the same key came to stand in its place before it was given away.
+	ResultDeferred
+	// ResultCached: an earlier call with the same cache key has its outcome, or will have it.
+	ResultCached
+	// ResultSpawned: a call of a workflow, which became a run of its own.
+	ResultSpawned
 )
 
 // String is the name that clients see.
@@ -65,6 +71,12 @@ func (t ResultType) String() string {
 		return "cancelled"
 	case ResultRecurred:
 		return "recurred"
+	case ResultDeferred:
+		return "deferred"
+	case ResultCached:
+		return "cached"
+	case ResultSpawned:
+		return "spawned"
 	default:
 		return "none"
 	}
@@ -79,6 +91,8 @@ type Result struct {
 	Reason string `codec:"w,omitempty"`
 	// Retry is the number of the attempt that follows this failure or recurrence; 0 = none.
 	Retry int `codec:"n,omitempty"`
+	// Link is the execution whose outcome this one has (deferred, cached, spawned), "" for none.
+	Link string `codec:"x,omitempty"`
 }
 
 // Failed tells whether the type is one that a retry may follow.

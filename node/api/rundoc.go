@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 
@@ -99,7 +100,7 @@ func newRunDoc(v *state.View, workspace, id string) *runDoc {
 	if !ok {
 		return nil
 	}
-	doc := emptyRunDoc(run.Run)
+	doc := emptyRunDoc(v, run.Run)
 	for step := range v.Steps(id) {
 		if d := newStepDoc(v, run, step); len(d.Executions) > 0 {
 			doc.Steps[step.ID().String()] = d
@@ -108,14 +109,20 @@ func newRunDoc(v *state.View, workspace, id string) *runDoc {
 	return doc
 }
 
-func emptyRunDoc(run *state.Run) *runDoc {
-	return &runDoc{CreatedAt: run.CreatedAt, Requires: tags(run.Requires), Steps: map[string]*stepDoc{}}
+func emptyRunDoc(v *state.View, run *state.Run) *runDoc {
+	doc := &runDoc{CreatedAt: run.CreatedAt, Requires: tags(run.Requires), Steps: map[string]*stepDoc{}}
+	if run.Parent != "" {
+		parent := newExecRef(v, run.Parent, "", "")
+		doc.Parent = &parent
+	}
+	return doc
 }
 
 func newStepDoc(v *state.View, run seenRun, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
-		Retries: newRetries(s.Retries), Timeout: s.Timeout, Requires: tags(s.Requires), MemoKey: keyStart(s.MemoKey), Recurrent: s.Recurrent, CreatedAt: s.CreatedAt,
+		CacheConfig: newCache(s.Cache), CacheKey: keyStart(s.CacheKey), MemoKey: keyStart(s.MemoKey), Retries: newRetries(s.Retries),
+		Timeout: s.Timeout, Requires: tags(s.Requires), Recurrent: s.Recurrent, CreatedAt: s.CreatedAt,
 		Executions: map[string]*executionDoc{},
 	}
 	for i := range s.Arguments {
@@ -127,6 +134,17 @@ func newStepDoc(v *state.View, run seenRun, s *state.Step) *stepDoc {
 		}
 	}
 	return doc
+}
+
+func newCache(c *state.Cache) *Cache {
+	if c == nil {
+		return nil
+	}
+	params := json.RawMessage("true")
+	if !c.All {
+		params, _ = json.Marshal(orEmpty(c.Params)) // never fails
+	}
+	return &Cache{Params: params, MaxAge: c.MaxAge, Namespace: textOrNil(c.Namespace), Version: textOrNil(c.Version)}
 }
 
 func newRetries(r *state.Retries) *Retries {

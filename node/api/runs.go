@@ -63,8 +63,11 @@ func newRunsPage(v *state.View, workspace string, limit int, before int64, befor
 		}
 		root := seenRun{run, workspace}.root(v)
 		summary := runSummary{RunID: run.ID, Module: run.Module, Target: run.Target, CreatedAt: run.CreatedAt,
-			Status: runStatus(root), Steps: run.Steps}
+			Steps: run.Steps}
 		if root != nil {
+			root = scheduler.Last(v, root.ID()) // what it has become
+		}
+		if summary.Status = runStatus(root); root != nil {
 			summary.CompletedAt = timeOrNil(root.CompletedAt)
 		}
 		page.Runs = append(page.Runs, summary)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -58,6 +59,8 @@ func parseSubmission(b *body) (*submission, error) {
 	sub.Target = b.required("target", targetName, maxName)
 	sub.Delay, sub.Timeout = b.millis("delay"), b.millis("timeout")
 	sub.Retries = parseRetries(b)
+	sub.Defer = parseDefer(b)
+	sub.Cache = parseCache(b)
 	sub.IdempotencyKey = b.text("idempotencyKey", plainText, 200)
 	sub.Requires = b.tags("requires")
 	b.into("memo", &sub.Memo)
@@ -126,15 +129,62 @@ func parseRetries(b *body) *state.Retries {
 	return &state.Retries{Limit: r.Limit, BackoffMin: r.BackoffMin, BackoffMax: r.BackoffMax}
 }
 
+// parseDefer reads `{"params": true | [0, 2]}`: by which arguments later submissions take the place of this one.
+func parseDefer(b *body) *scheduler.Params {
+	var d Defer
+	b.into("defer", &d)
+	if !b.has("defer") || b.details["defer"] != "" {
+		return nil
+	}
+	return parseParams(b, "defer.params", d.Params)
+}
+
+// parseCache reads `{"params": true | false | [0, 2], "maxAge"?: ms, "namespace"?: text, "version"?: text}`; params false is
+// no cache.
+func parseCache(b *body) *state.Cache {
+	var c Cache
+	b.into("cache", &c)
+	if !b.has("cache") || b.details["cache"] != "" || string(c.Params) == "false" {
+		return nil
+	}
+	p := parseParams(b, "cache.params", c.Params)
+	if c.MaxAge != nil && (*c.MaxAge < 0 || *c.MaxAge > maxMillis) {
+		b.wrong("cache.maxAge", "invalid")
+	}
+	out := &state.Cache{All: p.All, Params: p.Indexes, MaxAge: c.MaxAge}
+	for field, text := range map[string]*string{"cache.namespace": c.Namespace, "cache.version": c.Version} {
+		if text != nil && len(*text) > 200 {
+			b.wrong(field, "invalid")
+		}
+	}
+	if c.Namespace != nil {
+		out.Namespace = *c.Namespace
+	}
+	if c.Version != nil {
+		out.Version = *c.Version
+	}
+	return out
+}
+
+// parseParams reads true or a list of indexes of arguments.
+func parseParams(b *body, field string, raw json.RawMessage) *scheduler.Params {
+	p := &scheduler.Params{}
+	if json.Unmarshal(raw, &p.All) == nil && p.All {
+		return p
+	}
+	if json.Unmarshal(raw, &p.Indexes) != nil || p.Indexes == nil || len(p.Indexes) > 20 ||
+		slices.ContainsFunc(p.Indexes, func(i int) bool { return i < 0 || i >= 100 }) {
+		b.wrong(field, "invalid")
+	}
+	return p
+}
+
 // optionsOfLater are the options that are given, are more than their default, and are not built yet.
 func optionsOfLater(b *body) map[string]string {
 	var waitFor []int
-	var cache, postpone map[string]json.RawMessage
 	b.into("waitFor", &waitFor)
-	b.into("cache", &cache)
-	b.into("defer", &postpone)
 	given := map[string]bool{
-		"waitFor": len(waitFor) > 0, "cache": cache != nil, "defer": postpone != nil,
+		"waitFor": len(waitFor) > 0,
 	}
 	later := map[string]string{}
 	for field, yes := range given {

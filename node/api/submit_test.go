@@ -66,6 +66,81 @@ func TestSubmitWithRetries(t *testing.T) {
 	}
 }
 
+func TestSubmitCached(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	m.openSession("sess1", "n1", "alpha", workflowTarget("m", "t"))
+	body := map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{{"json", "1"}},
+		"cache": map[string]any{"params": []int{0}, "maxAge": 60_000, "namespace": "n"}}
+	first := submit(t, s, body)
+	m.finish("sess1", first.ExecutionID, state.Result{Type: state.ResultValue, Value: &state.Value{Data: []byte("7")}})
+	second := submit(t, s, body)
+	doc := ask(s, "GET", "/topics/workspaces/"+w+"/runs/"+second.RunID, "").Body.String()
+	step := m.store.View().Step(state.StepID{Run: second.RunID, Number: 1})
+	for _, want := range []string{`"result":{"type":"cached","createdBy":null,"execution":{"executionId":"` + first.ExecutionID + `","module":"m","target":"t"},"result":{"type":"value"`,
+		`"cacheConfig":{"params":[0],"maxAge":60000,"namespace":"n","version":null},"cacheKey":"` + step.CacheKey[:10] + `"`} {
+		if !strings.Contains(doc, want) {
+			t.Errorf("%s is not in %s", want, doc)
+		}
+	}
+	body["cache"] = map[string]any{"params": false}
+	if third := submit(t, s, body); m.store.View().Step(state.StepID{Run: third.RunID, Number: 1}).Cache != nil {
+		t.Error("params false is a cache")
+	}
+}
+
+func TestRunsThatWereCalled(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	m.openSession("sess1", "n1", "alpha", workflowTarget("m", "t"))
+	caller := submit(t, s, map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{}})
+	call := m.must(&scheduler.SubmitStep{Session: "sess1", Parent: caller.ExecutionID, Number: 1, Module: "m", Target: "t", Type: state.TypeWorkflow})
+	id, _ := state.ParseExecutionID(call.ExecutionID)
+	root := m.store.View().Execution(id).Result.Link
+	doc := ask(s, "GET", "/topics/workspaces/"+w+"/runs/"+caller.RunID, "").Body.String()
+	if want := `"result":{"type":"spawned","createdBy":null,"execution":{"executionId":"` + root + `","module":"m","target":"t"},"result":null}`; !strings.Contains(doc, want) {
+		t.Errorf("%s is not in %s", want, doc)
+	}
+	inner, _, _ := strings.Cut(root, ":")
+	doc = ask(s, "GET", "/topics/workspaces/"+w+"/runs/"+inner, "").Body.String()
+	if want := `"parent":{"executionId":"` + call.ExecutionID + `","module":"m","target":"t"}`; !strings.Contains(doc, want) {
+		t.Errorf("%s is not in %s", want, doc)
+	}
+}
+
+func TestSubmitDeferred(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t)
+	s, w := m.server(nil)
+	body := map[string]any{"workspaceId": w, "module": "m", "target": "t", "arguments": [][]string{{"json", "1"}}, "delay": 60_000,
+		"defer": map[string]any{"params": true}}
+	first, second := submit(t, s, body), submit(t, s, body)
+	result := func() string {
+		var doc struct {
+			Steps map[string]struct {
+				Executions map[string]struct{ Result json.RawMessage }
+			}
+		}
+		_ = json.Unmarshal(ask(s, "GET", "/topics/workspaces/"+w+"/runs/"+first.RunID, "").Body.Bytes(), &doc)
+		return string(doc.Steps[first.StepID].Executions["1"].Result)
+	}
+	ref := `{"type":"deferred","createdBy":null,"execution":{"executionId":"` + second.ExecutionID + `","module":"m","target":"t"},"result":`
+	if got := result(); got != ref+`null}` {
+		t.Error(got)
+	}
+	m.must(&scheduler.Cancel{Workspace: w, Execution: second.ExecutionID})
+	if got := result(); !strings.HasPrefix(got, ref+`{"type":"cancelled"`) {
+		t.Error(got)
+	}
+	var page runsPage
+	_ = json.Unmarshal(ask(s, "GET", "/api/runs?workspaceId="+w, "").Body.Bytes(), &page)
+	if len(page.Runs) != 2 || page.Runs[0].Status != "cancelled" || page.Runs[1].Status != "cancelled" || page.Runs[1].CompletedAt == nil {
+		t.Errorf("%+v", page.Runs)
+	}
+}
+
 func TestSubmitTwiceIsOneRun(t *testing.T) {
 	t.Parallel()
 	m := newMemory(t)

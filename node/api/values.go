@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // actor is who did something; there are no users yet, so it is always null.
@@ -94,6 +95,13 @@ type (
 		CreatedBy *actor `json:"createdBy"`
 		Successor int    `json:"successor"`
 	}
+	// linkedResult has the outcome of another execution: Result, once there is one.
+	linkedResult struct {
+		Type      string  `json:"type"`
+		CreatedBy *actor  `json:"createdBy"`
+		Execution execRef `json:"execution"`
+		Result    any     `json:"result"`
+	}
 	cancelledResult struct {
 		Type      string `json:"type"`
 		CreatedBy *actor `json:"createdBy"`
@@ -152,6 +160,12 @@ func newResultDoc(v *state.View, r *state.Result) any {
 		return out
 	case state.ResultRecurred:
 		return recurredResult{Type: name, Successor: r.Retry}
+	case state.ResultDeferred, state.ResultCached, state.ResultSpawned:
+		out := linkedResult{Type: name, Execution: newExecRef(v, r.Link, "", "")}
+		if id, ok := state.ParseExecutionID(r.Link); ok {
+			out.Result = newResultDoc(v, scheduler.Outcome(v, id))
+		}
+		return out
 	case state.ResultCancelled:
 		return cancelledResult{Type: name, Reason: r.Reason}
 	default:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/hashicorp/go-memdb"
 )
 
@@ -36,7 +37,7 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 	out := newEvents(w)
 	began := time.Now()
 	watch := newRunWatch(run)
-	doc := emptyRunDoc(run.Run)
+	doc := emptyRunDoc(v, run.Run)
 	var changed memdb.WatchSet
 	doc.Steps, changed = watch.look(v)
 	if out.send(runEvent{Index: v.Index(), Document: doc}) != nil {
@@ -92,10 +93,12 @@ type runWatch struct {
 	// extras counts the dependencies, groups and memo hits of unfinished executions, which come without a change of the
 	// execution.
 	extras map[state.ExecutionID]int
+	// open are the executions that have the outcome of another, as long as there is none.
+	open map[state.ExecutionID]bool
 }
 
 func newRunWatch(run seenRun) *runWatch {
-	return &runWatch{run, map[state.ExecutionID]*state.Execution{}, map[state.ExecutionID]int{}}
+	return &runWatch{run, map[state.ExecutionID]*state.Execution{}, map[state.ExecutionID]int{}, map[state.ExecutionID]bool{}}
 }
 
 // look gives the documents of the steps that are new or changed, and the set that fires at the next change.
@@ -115,6 +118,9 @@ func (w *runWatch) look(v *state.View) (map[string]*stepDoc, memdb.WatchSet) {
 		if old == nil {
 			markParent(v, id.StepID(), dirty)
 		}
+		if e.Result != nil && e.Result.Link != "" && (old != e || w.open[id]) {
+			w.linked(watching, id, dirty)
+		}
 		if e.Session != "" && e.Result == nil && len(extras) < maxExtras {
 			extras[id] = countExtras(watching, id)
 			if extras[id] != w.extras[id] {
@@ -130,6 +136,16 @@ func (w *runWatch) look(v *state.View) (map[string]*stepDoc, memdb.WatchSet) {
 		}
 	}
 	return docs, watching.Changed()
+}
+
+// linked looks whether an execution that has the outcome of another has it by now.
+func (w *runWatch) linked(watching *state.View, id state.ExecutionID, dirty map[state.StepID]bool) {
+	if scheduler.Outcome(watching, id) == nil {
+		w.open[id] = true
+	} else if w.open[id] {
+		delete(w.open, id)
+		dirty[id.StepID()] = true
+	}
 }
 
 // markParent marks the step that called this one: its list of children has grown.

@@ -62,6 +62,12 @@ def single(token, gate):
 
 
 @workflow()
+def outer(token, gate):
+    effect("start", token)
+    return [token, single(token + ".1", gate)]
+
+
+@workflow()
 def nap(token, seconds):
     effect("start", token)
     time.sleep(seconds)
@@ -94,6 +100,27 @@ def flaky(token, failures):
         raise ValueError("not yet")
     effect("end", token)
     return token
+
+
+@task(retries=2)
+def wobbly(token, failures):
+    return flaky.fn(token, failures)
+
+
+@workflow()
+def steady(token, failures):
+    return wobbly(token, failures)
+
+
+@task(cache=True)
+def once(token):
+    effect("start", token)
+    return token
+
+
+@workflow()
+def twice(token):
+    return [once(token), once(token)]
 
 
 @workflow()

@@ -15,13 +15,19 @@ import (
 // submitRetried starts a run that is tried so many times more when it fails.
 func (m *mesh) submitRetried(n *node, times int, target, token string, more ...any) (run string) {
 	m.t.Helper()
+	return m.submitTimed(n, times, 0, target, token, more...)
+}
+
+// submitTimed starts a run each of whose attempts may take so many milliseconds, 0 = any time.
+func (m *mesh) submitTimed(n *node, times, timeout int, target, token string, more ...any) (run string) {
+	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
 	m.retries[token] = times
 	end := m.hist.invoke(checker.Event{Op: "submit", Client: token, Node: n.name, Token: token})
 	got, err := n.client.Submit(ctx, client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target,
 		Arguments: arguments(append([]any{token}, more...)...), Options: map[string]json.RawMessage{
-			"retries": json.RawMessage(`{"limit":` + strconv.Itoa(times) + `}`)}})
+			"retries": json.RawMessage(`{"limit":` + strconv.Itoa(times) + `}`), "timeout": json.RawMessage(strconv.Itoa(timeout))}})
 	end(checker.Event{Run: got.RunID}, err)
 	if err != nil {
 		m.t.Fatalf("submit %s through %s: %v", token, n.name, err)
@@ -58,9 +64,41 @@ func TestRetries(t *testing.T) {
 	if o.status != 1 || !strings.Contains(o.stderr, "ValueError: not yet") {
 		t.Errorf("two failures with one retry: %s", o)
 	}
+	m.timesOut(leader)
+	m.retries["w"] = 2
+	if got := m.value(leader, m.submit(leader, "steady", "w", 2)); got != `"w"` {
+		t.Errorf("the call that failed twice gave %s", got)
+	}
 	m.nodeDiesAndIsTriedAgain()
 	m.settle(patience)
 	m.verify(false)
+}
+
+// timesOut has each attempt of a body take too long: both end as timeouts, with their own time each, and are gone.
+func (m *mesh) timesOut(n *node) {
+	m.t.Helper()
+	run := m.submitTimed(n, 1, 1500, "nap", "z", 600)
+	r, err := m.result(n, run, patience)
+	if err != nil || r.Type != client.ResultTimeout {
+		m.t.Fatalf("a run that takes too long: %v %v", r, err)
+	}
+	step := m.document(n, run).Steps[run+":1"]
+	for _, attempt := range []string{"1", "2"} {
+		e := step.Executions[attempt]
+		if took := *e.CompletedAt - *e.AssignedAt; e.Result.Type != client.ResultTimeout || took < 1500 {
+			m.t.Errorf("attempt %s ended after %d ms with %s", attempt, took, e.Result.Raw)
+		}
+	}
+	for _, e := range m.effects() {
+		if e.Token == "z" {
+			await(m.t, patience, func() string {
+				if alive(e.PID) {
+					return "a body that took too long is alive"
+				}
+				return ""
+			})
+		}
+	}
 }
 
 // nodeDiesAndIsTriedAgain kills the node that executes: the run completes on another one.

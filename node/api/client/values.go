@@ -95,6 +95,15 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Open reports whether the result is a link to an execution that has none yet.
+func (r *Result) Open() bool {
+	switch r.Type {
+	case ResultCached, ResultSpawned, ResultDeferred:
+		return r.Result == nil || r.Result.Open()
+	}
+	return false
+}
+
 // OK reports whether the result counts as success: a value, or a link to one that did not fail.
 func (r *Result) OK() bool {
 	if r == nil {
@@ -103,7 +112,7 @@ func (r *Result) OK() bool {
 	switch r.Type {
 	case ResultValue:
 		return true
-	case ResultCached, ResultSpawned:
+	case ResultCached, ResultSpawned, ResultDeferred:
 		return r.Result == nil || r.Result.OK()
 	}
 	return false
