@@ -117,6 +117,7 @@ func (n *Node) announce(ctx context.Context) {
 		select {
 		case <-changed:
 			n.tellGuard()
+			n.rememberPeers()
 		case <-ticker.C:
 		case <-ctx.Done():
 			return

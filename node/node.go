@@ -51,6 +51,7 @@ type Node struct {
 	// registered last by this start; used where modules are discovered, one at a time.
 	registered []scheduler.ModuleManifest
 	trace      *tracer
+	known      []string // what knownFile holds; of announce
 
 	peerLn, httpLn net.Listener
 	rpc, http      *http.Server
@@ -137,7 +138,7 @@ func (n *Node) openMesh() (err error) {
 		NodeID: id.NodeID, Name: n.cfg.Name, Boot: id.Boot, Version: n.cfg.Version, Label: gossipLabel,
 		BindAddr: n.cfg.BindAddress(), BindPort: n.cfg.GossipPort, AdvertiseAddr: n.cfg.Advertise,
 		PeerPort: port(n.peerLn), HTTPPort: port(n.httpLn), Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect,
-		HasState: n.dir.Held(), ClusterID: id.ClusterID, Logger: n.log, OnConflict: n.conflict, Fetch: n.fetchManifest,
+		Known: knownPeers(n.dir.Path()), HasState: n.dir.Held(), ClusterID: id.ClusterID, Logger: n.log, OnConflict: n.conflict, Fetch: n.fetchManifest,
 	})
 	if err != nil {
 		return err
@@ -290,6 +291,20 @@ func (n *Node) discovered(d pyexec.Discovery) {
 	}
 	if err != nil {
 		n.log.Error("other nodes do not learn of the modules", "error", err)
+	}
+}
+
+// logModules says what the modules offer now.
+func logModules(log hclog.Logger, d pyexec.Discovery) {
+	for _, m := range d.Modules {
+		if m.Error != "" {
+			log.Error("module cannot be imported", "module", m.Name, "reason", m.Error, "still-serving", len(m.Targets))
+			if m.Traceback != "" {
+				log.Debug("traceback of the import", "module", m.Name, "traceback", m.Traceback)
+			}
+			continue
+		}
+		log.Info("module served", "module", m.Name, "targets", len(m.Targets), "generation", d.Generation)
 	}
 }
 

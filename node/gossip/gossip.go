@@ -32,6 +32,7 @@ type Config struct {
 	PeerPort, HTTPPort int
 
 	Join            []string // host:port, resolved at every dial, tried for ever
+	Known           []string // gossip addresses of members of an earlier start: hints, looked up like lost members
 	BootstrapExpect int
 	HasState        bool
 	ClusterID       string

@@ -19,6 +19,9 @@ const (
 	joinFirst = 200 * time.Millisecond
 	joinMax   = 5 * time.Second
 	lostEvery = 10 * time.Second
+	// For the first minute a node looks for lost members more often: when several start again at once they may find each other
+	// and not those that went on.
+	lostEarly, early = time.Second, time.Minute
 )
 
 // joinLoop asks the configured peers until somebody answers, and again
@@ -28,8 +31,12 @@ func (g *Gossip) joinLoop(ctx context.Context) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = joinFirst, joinMax
 	answered, turn := false, 0
+	began := time.Now()
 	for {
 		pause := lostEvery
+		if time.Since(began) < early {
+			pause = lostEarly
+		}
 		if !answered || g.alone() {
 			err := g.join(ctx, slices.Concat(g.cfg.Join, g.lost()))
 			answered = err == nil
@@ -75,12 +82,19 @@ func (g *Gossip) rest(ctx context.Context, pause time.Duration) bool {
 
 func (g *Gossip) alone() bool { return len(g.Alive()) <= 1 }
 
-// lost lists the gossip addresses of members that are gone.
+// lost lists the gossip addresses of members that are gone, and those known from earlier where nobody was seen yet.
 func (g *Gossip) lost() []string {
 	var out []string
+	here := map[string]bool{}
 	for _, m := range g.Members() {
+		here[m.GossipAddr] = true
 		if m.State == Gone {
 			out = append(out, m.GossipAddr)
+		}
+	}
+	for _, addr := range g.cfg.Known {
+		if !here[addr] {
+			out = append(out, addr)
 		}
 	}
 	return out

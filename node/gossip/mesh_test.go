@@ -304,3 +304,26 @@ func trials(all int) int {
 	}
 	return max(1, all/6)
 }
+
+// TestSeveralStartAgain: the node that all are told to join and another one start again at once, elsewhere. They find the one
+// that went on, which they were never told to join, by what they remember.
+func TestSeveralStartAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		defer m.stop()
+		m.start("a", func(c *Config) { c.Join = nil })
+		m.start("b", nil)
+		c, _ := m.start("c", nil).Lookup("c")
+		all := func(g *Gossip) bool { return len(g.Alive()) == 3 }
+		m.within(2*time.Second, "start", all)
+		time.Sleep(2 * time.Minute)
+		m.kill("a")
+		m.kill("b")
+		time.Sleep(time.Second)
+		known := []string{"10.0.0.2:7946", c.GossipAddr}
+		first, _ := m.start("a", func(c *Config) { c.Join, c.Known = nil, known }).Lookup("a")
+		m.start("b", func(c *Config) { c.Join, c.Known = []string{first.GossipAddr}, known })
+		t.Logf("together after %s", m.within(3*time.Second, "all", all))
+	})
+}
