@@ -65,6 +65,10 @@ func (b backend) Logs(ctx context.Context, q journal.Query) (journal.Page, error
 	return b.logs.query(ctx, q)
 }
 
+func (b backend) AppendLogs(batch string, entries []journal.Entry) error {
+	return b.logs.append(batch, entries)
+}
+
 func (b backend) LogsSignal(runID string) (<-chan struct{}, func()) { return b.logs.signal(runID) }
 
 func (b backend) BlobOpen(ctx context.Context, key string) (io.ReadCloser, int64, error) {

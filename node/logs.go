@@ -32,14 +32,41 @@ type logs struct {
 	// others are the nodes to ask beside this one.
 	others func() []string
 	logger hclog.Logger
+
+	mu      sync.Mutex // guards batches, and one append at a time
+	batches *remembered
 }
 
 func (l *logs) log(line logLine) {
-	entry := journal.Entry{RunID: line.Run, ExecutionID: line.Execution, WorkspaceID: line.Workspace,
-		Timestamp: line.At, Level: line.Level, Template: line.Template, Values: line.Values}
-	if err := l.journal.Append(entry); err != nil {
+	if err := l.journal.Append(journalEntry(line)); err != nil {
 		l.logger.Warn("log line lost", "execution", line.Execution, "error", err)
 	}
+}
+
+// journalEntry is a line as the journal keeps it.
+func journalEntry(line logLine) journal.Entry {
+	return journal.Entry{RunID: line.Run, ExecutionID: line.Execution, WorkspaceID: line.Workspace,
+		Timestamp: line.At, Level: line.Level, Template: line.Template, Values: line.Values}
+}
+
+// append keeps the lines of a worker; a batch that was taken before is known again by its id. The journal may hold the
+// caller back.
+func (l *logs) append(batch string, entries []journal.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock() // a repeat waits for the first try
+	if l.batches == nil {
+		l.batches = newRemembered()
+	}
+	if batch != "" && l.batches.has(batch) {
+		return nil
+	}
+	if err := l.journal.Append(entries...); err != nil {
+		return err
+	}
+	if batch != "" {
+		l.batches.add(batch)
+	}
+	return nil
 }
 
 // local reads this node's journal, including what was said just now.

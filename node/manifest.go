@@ -13,6 +13,7 @@ import (
 	"github.com/coflux-mesh/coflux/node/api"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/hashicorp/go-hclog"
 )
 
 // manifest is what a node tells the others that it can run. It travels by gossip and is only shown: work is placed by
@@ -135,16 +136,14 @@ func workflow(t pyexec.Target) api.Workflow {
 	return w
 }
 
-// registering are the manifests to register for what the modules offer now, nil for none.
-func (n *Node) registering(d pyexec.Discovery) []scheduler.ModuleManifest {
-	if !n.cfg.Register {
-		return nil
-	}
-	all, err := manifests(d, n.registered)
+// registering are the manifests to register for what the modules offer now, nil for none. last is what this start has
+// registered before, and then this.
+func registering(log hclog.Logger, d pyexec.Discovery, last *[]scheduler.ModuleManifest) []scheduler.ModuleManifest {
+	all, err := manifests(d, *last)
 	if err != nil {
-		n.log.Error("the workflows are not registered", "error", err)
+		log.Error("the workflows are not registered", "error", err)
 		return nil
 	}
-	n.registered = all
+	*last = all
 	return all
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -170,7 +169,7 @@ func (n *Node) openAgent() (err error) {
 	if len(n.cfg.Repos) == 0 {
 		return nil
 	}
-	if err := n.openPool(); err != nil {
+	if n.pool, err = newPool(n.cfg, n.dir.Path(), n.boot(), n.log, n.traceBody); err != nil {
 		return err
 	}
 	provides, err := scheduler.ParseTags(n.cfg.Provides)
@@ -257,34 +256,19 @@ func (n *Node) startAgent(ctx, run context.Context) error {
 	n.discovered(first)
 	n.agent.Start()
 	if n.cfg.Reload {
-		n.wg.Go(func() {
-			looked := false
-			seen := func(d pyexec.Discovery) {
-				// The first look finds the same as Discover did, if nothing has changed in between.
-				if looked || !reflect.DeepEqual(d, first) {
-					n.discovered(d)
-				}
-				looked = true
-			}
-			n.pool.Watch(run, seen)
-		})
+		n.wg.Go(func() { watchModules(run, n.pool, first, n.discovered) })
 	}
 	return nil
 }
 
 // discovered takes over what the modules offer now.
 func (n *Node) discovered(d pyexec.Discovery) {
-	for _, m := range d.Modules {
-		if m.Error != "" {
-			n.log.Error("module cannot be imported", "module", m.Name, "reason", m.Error, "still-serving", len(m.Targets))
-			if m.Traceback != "" {
-				n.log.Debug("traceback of the import", "module", m.Name, "traceback", m.Traceback)
-			}
-			continue
-		}
-		n.log.Info("module served", "module", m.Name, "targets", len(m.Targets), "generation", d.Generation)
+	logModules(n.log, d)
+	var registered []scheduler.ModuleManifest
+	if n.cfg.Register {
+		registered = registering(n.log, d, &n.registered)
 	}
-	n.agent.Declare(declared(d), n.registering(d))
+	n.agent.Declare(declared(d), registered)
 	content, err := newManifest(n.cfg, d).encode()
 	if err == nil {
 		err = n.gossip.SetManifest(content)

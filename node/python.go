@@ -1,28 +1,42 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/coflux-mesh/coflux/pyexec"
+	"github.com/hashicorp/go-hclog"
 )
 
-// openPool finds the interpreters and makes what runs bodies; nothing runs before it is started.
-func (n *Node) openPool() error {
-	scratch := filepath.Join(n.dir.Path(), "scratch")
+// newPool finds the interpreters and makes what runs bodies, with its files below dir; nothing runs before it is started.
+func newPool(c Config, dir, boot string, log hclog.Logger, trace func(execution, stage string)) (*pyexec.Pool, error) {
+	scratch := filepath.Join(dir, "scratch")
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
-		return fmt.Errorf("make the scratch directory: %w", err)
+		return nil, fmt.Errorf("make the scratch directory: %w", err)
 	}
-	limits, err := pyexec.ParseLimits(n.cfg.Limits)
+	limits, err := pyexec.ParseLimits(c.Limits)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	modules, environments := n.cfg.modules()
-	n.pool, err = pyexec.New(pyexec.Config{
-		Adapter: n.cfg.Adapter, Python: n.cfg.Python, Path: n.cfg.Path, Modules: modules, Environments: environments,
-		Warm: min(n.cfg.Concurrency, 4), Executor: n.cfg.Executor, Limits: limits, KillGrace: n.cfg.KillGrace,
-		Scratch: scratch, Boot: n.boot(), Logger: n.log.Named("python"), Trace: n.traceBody,
+	modules, environments := c.modules()
+	return pyexec.New(pyexec.Config{
+		Adapter: c.Adapter, Python: c.Python, Path: c.Path, Modules: modules, Environments: environments,
+		Warm: min(c.Concurrency, 4), Executor: c.Executor, Limits: limits, KillGrace: c.KillGrace,
+		Scratch: scratch, Boot: boot, Logger: log.Named("python"), Trace: trace,
 	})
-	return err
+}
+
+// watchModules tells what the modules offer whenever that changes, until ctx ends. first is known already.
+func watchModules(ctx context.Context, pool *pyexec.Pool, first pyexec.Discovery, changed func(pyexec.Discovery)) {
+	looked := false
+	pool.Watch(ctx, func(d pyexec.Discovery) {
+		// The first look finds the same as Discover did, if nothing has changed in between.
+		if looked || !reflect.DeepEqual(d, first) {
+			changed(d)
+		}
+		looked = true
+	})
 }

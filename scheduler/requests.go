@@ -67,6 +67,29 @@ func Lazy(r Request) bool {
 	return false
 }
 
+// SessionOf is the session in whose name an agent makes a request; false when agents have no business with it.
+func SessionOf(r Request) (session string, ok bool) {
+	switch q := r.(type) {
+	case *SubmitStep:
+		return q.Session, true
+	case *ReportResult:
+		return q.Session, true
+	case *CancelHandles:
+		return q.Session, true
+	case *UpdateSession:
+		return q.Session, true
+	case *LoseSession:
+		return q.Session, true
+	case *RegisterGroup:
+		return q.Session, true
+	case *AddDependency:
+		return q.Session, true
+	case *RegisterManifests:
+		return q.Session, true
+	}
+	return "", false
+}
+
 // Answer is what a request gave: the ids that the asker wants to know. Which are set depends on the request.
 type Answer struct {
 	RunID       string `codec:"r,omitempty"`

@@ -6,6 +6,10 @@ import (
 	"github.com/coflux-mesh/coflux/consensus/state"
 )
 
+// WorkerPrefix begins the node id of an agent that is a process of its own and no node of the mesh. Ids of nodes never begin
+// with it.
+const WorkerPrefix = "worker-"
+
 // OpenSession registers an agent. A repeat is harmless.
 //
 // It is also a statement (rules A7a): the agent's node holds its data directory and has killed whatever an earlier boot

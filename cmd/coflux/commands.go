@@ -46,6 +46,10 @@ func commands() []command {
 
 		{name: "runs rerun", args: "RUN:STEP", short: "Run a step once more, in its workspace or one based on it", min: 1, max: 1,
 			make: func() options { return &runsRerunOptions{} }},
+		{name: "worker", args: "MODULE...", short: "Run tasks and workflows, attached to a node", max: -1, long: workerHelp,
+			make: func() options { return &workerOptions{} }},
+		{name: "agent.run", args: "MODULE...", short: "The same as worker --register; --reload is its --watch", max: -1, long: workerHelp,
+			make: func() options { return &workerOptions{user: true} }},
 
 		{name: "logs", args: "RUN [RUN:STEP:ATTEMPT]", short: "Show what a run logged and printed", min: 1, max: 2,
 			make: func() options { return &logsOptions{} }},

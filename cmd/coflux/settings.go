@@ -39,7 +39,8 @@ type fileSettings struct {
 	Secure                                  *bool
 	Modules                                 []string // of a worker; the documentation of Coflux 0.11 has them here too
 	Worker                                  struct {
-		Adapter, Modules []string
+		Adapter, Modules, Provides, Accepts []string
+		Concurrency                         int
 	}
 }
 

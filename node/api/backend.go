@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/node/journal"
 	"github.com/coflux-mesh/coflux/scheduler"
@@ -27,6 +28,10 @@ type Backend interface {
 	Logs(ctx context.Context, q journal.Query) (journal.Page, error)
 	// LogsSignal fires when there may be new lines of a run, until the returned function is called.
 	LogsSignal(runID string) (<-chan struct{}, func())
+	// AppendLogs keeps lines of a worker in the journal, a batch that comes again once; it may hold the caller back.
+	AppendLogs(batch string, entries []journal.Entry) error
+	// AttachWorker serves the connection of an agent-only process until it or ctx ends.
+	AttachWorker(ctx context.Context, project string, conn *websocket.Conn)
 	// BlobOpen, BlobHas and BlobPut give blob's own errors (ErrNotFound, ErrHashMismatch, ...), wrapped or not.
 	BlobOpen(ctx context.Context, key string) (io.ReadCloser, int64, error)
 	BlobHas(ctx context.Context, key string) (bool, error)

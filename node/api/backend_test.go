@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/node/blob"
 	"github.com/coflux-mesh/coflux/node/journal"
@@ -56,6 +57,20 @@ func (m *memory) server(page http.Handler) (*Server, string) {
 	s := New(Config{Backend: m, Logger: hclog.NewNullLogger(), Version: "test", AllowedHosts: []string{"node1", "10.1.2.3", "", "0.0.0.0", "::"}, Page: page})
 	m.t.Cleanup(s.Stop)
 	return s, a.WorkspaceID
+}
+
+func (m *memory) AppendLogs(_ string, entries []journal.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = append(m.entries, entries...)
+	return nil
+}
+
+// AttachWorker sends back what comes.
+func (m *memory) AttachWorker(ctx context.Context, project string, conn *websocket.Conn) {
+	defer conn.CloseNow()
+	_ = conn.Write(ctx, websocket.MessageText, []byte(project))
+	_, _, _ = conn.Read(ctx)
 }
 
 func (m *memory) must(r scheduler.Request) scheduler.Answer {

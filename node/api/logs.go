@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/node/journal"
 )
 
@@ -48,6 +50,49 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, newLogsPage(page))
+	return nil
+}
+
+// postLogs keeps lines that a worker's bodies said. The batch's id, if it has one, makes a repeat harmless.
+func (s *Server) postLogs(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.project(r); err != nil {
+		return err
+	}
+	b, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	var entries []journal.Entry
+	if !b.has("messages") {
+		b.wrong("messages", "required")
+	}
+	b.into("messages", &entries)
+	var batch string
+	b.into("batch", &batch)
+	runs := map[string]bool{} // that were looked at
+	for i, e := range entries {
+		if id, ok := state.ParseExecutionID(e.ExecutionID); !ok || id.Run != e.RunID {
+			b.wrong(fmt.Sprintf("messages.%d.executionId", i), "invalid")
+			break
+		}
+		entries[i].Seq = 0
+		if runs[e.RunID] {
+			continue
+		}
+		runs[e.RunID] = true
+		if hidden, err := s.hidden(r, e.RunID); err != nil {
+			return err
+		} else if hidden {
+			return notFound("run", e.RunID)
+		}
+	}
+	if err := b.err(); err != nil {
+		return err
+	}
+	if err := s.Backend.AppendLogs(batch, entries); err != nil {
+		return &Error{Code: CodeUnavailable, Message: "the lines cannot be kept now: " + err.Error(), Hint: "send them again"}
+	}
+	writeJSON(w, http.StatusOK, map[string]bool{"ok": true})
 	return nil
 }
 

@@ -16,6 +16,7 @@ const (
 	permOpen   permission = "open" // needs no token ever
 	permRead   permission = "read"
 	permSubmit permission = "submit"
+	permWorker permission = "worker" // run what others submit
 	permAdmin  permission = "admin"
 )
 
@@ -40,6 +41,8 @@ var routes = []route{
 	{"POST", "/api/submit_workflow", permSubmit, (*Server).submitWorkflow, "start a run"},
 	{"POST", "/api/cancel_execution", permSubmit, (*Server).cancelExecution, "cancel an execution and all below it"},
 	{"POST", "/api/rerun_step", permSubmit, (*Server).rerunStep, "run a step once more"},
+	{"GET", "/api/worker", permWorker, (*Server).worker, "attach an agent-only process: a WebSocket"},
+	{"POST", "/api/worker_died", permWorker, (*Server).workerDied, "state that nothing of a worker's session is alive"},
 	{"POST", "/api/create_workspace", permAdmin, (*Server).createWorkspace, "make a workspace"},
 	{"POST", "/api/update_workspace", permAdmin, (*Server).updateWorkspace, "rename a workspace, or change its base"},
 	{"POST", "/api/pause_workspace", permAdmin, (*Server).pauseWorkspace, "start nothing new in a workspace"},
@@ -59,6 +62,7 @@ var routes = []route{
 	{"HEAD", "/blobs/{key...}", permRead, (*Server).headBlob, "whether a blob exists"},
 	{"PUT", "/blobs/{key...}", permSubmit, (*Server).putBlob, "store a blob under its key"},
 	{"GET", "/logs", permRead, (*Server).logs, "log lines of a run, live with Accept: text/event-stream"},
+	{"POST", "/logs", permWorker, (*Server).postLogs, "keep log lines of a worker"},
 	{"GET", "/debug/pprof/{name...}", permAdmin, (*Server).profile, "Go's profiles of this node, with --pprof"},
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // sessionDoc is an entry of the sessions document. Executing and Executions both count what the session holds now, as
@@ -39,15 +41,16 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// newSessionsDoc lists the sessions that are not lost. One is connected as far as its node is alive.
+// newSessionsDoc lists the sessions that are not lost. One is connected as far as its node is
+// alive; a worker's is given up ten seconds after it was last heard of.
 func newSessionsDoc(v *state.View, workspace string, alive map[string]bool) map[string]sessionDoc {
 	doc := map[string]sessionDoc{}
 	for s := range v.SessionsByWorkspace(workspace) {
 		if s.State == state.SessionLost {
 			continue
 		}
-		entry := sessionDoc{Connected: alive[s.Node], Concurrency: s.Slots, Node: s.NodeName, Targets: map[string][]string{},
-			Provides: tags(s.Provides), Accepts: tags(s.Accepts)}
+		entry := sessionDoc{Connected: alive[s.Node] || strings.HasPrefix(s.Node, scheduler.WorkerPrefix), Concurrency: s.Slots,
+			Node: s.NodeName, Targets: map[string][]string{}, Provides: tags(s.Provides), Accepts: tags(s.Accepts)}
 		for range v.Assigned(s.ID) {
 			entry.Executing++
 		}

@@ -60,7 +60,7 @@ func encodeEntry(e Entry) (item, error) {
 		return item{}, fmt.Errorf("cannot encode a log entry of execution %s: %w", e.ExecutionID, err)
 	}
 	if len(b) > maxEntry {
-		if b, err = json.Marshal(shorten(e, len(b))); err != nil {
+		if b, err = json.Marshal(Shorten(e, len(b))); err != nil {
 			return item{}, fmt.Errorf("cannot encode a log entry of execution %s: %w", e.ExecutionID, err)
 		}
 	}
@@ -68,7 +68,9 @@ func encodeEntry(e Entry) (item, error) {
 	return it, nil
 }
 
-func shorten(e Entry, size int) Entry {
+// Shorten cuts an entry whose encoding has size bytes: its values go, and the end of a long text. What is left takes less
+// than 1 MiB, whatever has to be escaped.
+func Shorten(e Entry, size int) Entry {
 	text := ""
 	if e.Template != nil {
 		text = *e.Template

@@ -64,7 +64,7 @@ func Transport() *http.Transport {
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(addr)
-			if err != nil || !isLocalhost(host) {
+			if err != nil || !IsLocalhost(host) {
 				return d.DialContext(ctx, network, addr)
 			}
 			conn, err := d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
@@ -82,7 +82,8 @@ func Transport() *http.Transport {
 	}
 }
 
-func isLocalhost(host string) bool {
+// IsLocalhost says whether a name means this machine, whatever the system's resolver says.
+func IsLocalhost(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
@@ -209,7 +210,6 @@ func (c *Client) send(ctx context.Context, cl call, payload []byte) (*http.Respo
 	if err != nil {
 		return nil, fmt.Errorf("request failed: %w", err)
 	}
-	req.Header.Set("X-API-Version", APIVersion)
 	req.Header.Set("Accept", "application/json")
 	if cl.accept != "" {
 		req.Header.Set("Accept", cl.accept)
@@ -217,12 +217,23 @@ func (c *Client) send(ctx context.Context, cl call, payload []byte) (*http.Respo
 	if _, raw := cl.body.([]byte); cl.body != nil && !raw {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.roundTrip(req)
+}
+
+// identify says which interface is spoken, in which project and by whom.
+func (c *Client) identify(h http.Header) {
+	h.Set("X-API-Version", APIVersion)
 	if c.Project != "" {
-		req.Header.Set("X-Project", c.Project)
+		h.Set("X-Project", c.Project)
 	}
 	if c.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
+		h.Set("Authorization", "Bearer "+c.Token)
 	}
+}
+
+// roundTrip sends a request one time and returns the open reply if it is a success.
+func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	c.identify(req.Header)
 	hc := c.HTTPClient
 	if hc == nil {
 		hc = http.DefaultClient

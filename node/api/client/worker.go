@@ -1,0 +1,59 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// WorkerStream says how to open the stream of a worker: the URL of the WebSocket, what to send along, and with what. The
+// header is the caller's.
+func (c *Client) WorkerStream() (at string, header http.Header, hc *http.Client) {
+	header = http.Header{}
+	c.identify(header)
+	if hc = c.HTTPClient; hc == nil {
+		hc = http.DefaultClient
+	}
+	return c.Base + "/api/worker", header, hc
+}
+
+// Refusal reads the node's reply to a request that was not made by a Client's own method. It closes nothing.
+func Refusal(res *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what came says enough
+	return decodeError(res, body)
+}
+
+// PostLogs hands over log lines, encoded entries of journal. The batch's id makes a repeat harmless.
+func (c *Client) PostLogs(ctx context.Context, batch string, messages []json.RawMessage) error {
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/logs", body: map[string]any{"batch": batch, "messages": messages}})
+	return err
+}
+
+// UploadBlob stores a blob under its key, the SHA-256 of the content, as long as ctx allows. It tries once.
+func (c *Client) UploadBlob(ctx context.Context, key string, content io.Reader) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.Base+"/blobs/"+url.PathEscape(key), content)
+	if err != nil {
+		return fmt.Errorf("request failed: %w", err)
+	}
+	res, err := c.roundTrip(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
+// OpenBlob reads a blob as a stream; the caller closes it.
+func (c *Client) OpenBlob(ctx context.Context, key string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Base+"/blobs/"+url.PathEscape(key), nil)
+	if err != nil {
+		return nil, fmt.Errorf("request failed: %w", err)
+	}
+	res, err := c.roundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
