@@ -205,8 +205,11 @@ func TestRerunInADerivedWorkspace(t *testing.T) {
 	if e := r.execution(grandchild); e.Workspace != derived {
 		t.Errorf("%+v", e)
 	}
-	r.refused(CodeNotFound, again(w, grandchild)) // its caller is in the derived one
-	r.ok(&Cancel{Workspace: w, Execution: root})
+	r.refused(CodeNotFound, again(w, grandchild))                                    // its caller is in the derived one
+	replies := r.step(&Cancel{Workspace: w, Execution: root}, call("S2", second, 2)) // decided while the cancellation is swept
+	if replies[0].Err != nil || replies[1].Err != nil {
+		t.Errorf("cancel: %v; a call in the derived workspace meanwhile: %v", replies[0].Err, replies[1].Err)
+	}
 	r.drain()
 	for id, want := range map[string]string{root: "cancelled", child: "cancelled", second: "none", grandchild: "none"} {
 		if got := r.result(id); got != want {
