@@ -35,13 +35,13 @@ func TestQueueStatus(t *testing.T) {
 
 // endsAfter cancels a command once it has drawn something for the second time.
 type endsAfter struct {
-	bytes.Buffer
+	drawn  bytes.Buffer // by name: its WriteString would go past Write
 	cancel context.CancelFunc
 }
 
 func (w *endsAfter) Write(p []byte) (int, error) {
-	n, err := w.Buffer.Write(p)
-	if strings.Count(w.String(), "\x1b[J") > 1 {
+	n, err := w.drawn.Write(p)
+	if strings.Count(w.drawn.String(), "\x1b[J") > 1 {
 		w.cancel()
 	}
 	return n, err
@@ -62,7 +62,7 @@ func TestLiveViews(t *testing.T) {
 		if code := a.main(ctx, strings.Fields(command)); code != 0 {
 			t.Errorf("%s: status %d: %s", command, code, stderr)
 		}
-		if text := out.String(); strings.Count(text, "\x1b[J") < 2 || !strings.Contains(text, want) {
+		if text := out.drawn.String(); strings.Count(text, "\x1b[J") < 2 || !strings.Contains(text, want) {
 			t.Errorf("%s drew %q", command, text)
 		}
 	}
