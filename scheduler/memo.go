@@ -45,7 +45,7 @@ func (d *decision) memoised(by *state.Execution, key string) (newest *state.Exec
 func (d *decision) serves(e, by *state.Execution) bool {
 	last := Last(&d.View, e.ID())
 	switch {
-	case last.Result != nil && last.Result.Type != state.ResultValue, e.Result == nil && d.underCancel(e):
+	case last.Result != nil && last.Result.Type != state.ResultValue:
 		return false
 	case last.Result == nil && (d.underCancel(last) || d.waitsFor(last, by)):
 		return false

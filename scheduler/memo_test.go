@@ -130,6 +130,40 @@ func TestARerunOfTheCallerFindsWhatItsFirstAttemptCalled(t *testing.T) {
 	}
 }
 
+func TestADerivedWorkspaceFindsWhatItsBaseCalled(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	child := r.ok(memoised("S1", root, 1, `1`))
+	r.ok(valueOf("S1", child.ExecutionID, "1"))
+	r.ok(valueOf("S1", root, "1"))
+	derived := r.room("p", "derived", r.execution(root).Workspace)
+	r.ok(&OpenSession{Session: "S2", Project: "p", Workspace: "derived", Node: "node-S2", NodeName: "S2", Boot: "1", Slots: 8})
+	r.ready("S2", derived)
+	step, _ := state.ParseExecutionID(root)
+	again := r.ok(&RerunStep{RequestID: ulidAt(r.now), Workspace: derived, Step: step.StepID().String()})
+	if found := r.ok(memoised("S2", again.ExecutionID, 1, `1`)); found != child {
+		t.Errorf("found %+v, want %+v", found, child)
+	}
+}
+
+// TestNobodyIsGivenWhatIsBeingCancelled: from the entry of the cancellation on, whether the sweep has come there or not.
+func TestNobodyIsGivenWhatIsBeingCancelled(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	one, two := r.ok(call("S1", root, 1)).ExecutionID, r.ok(call("S1", root, 2)).ExecutionID
+	shared := r.ok(memoised("S1", one, 1, `1`))
+	replies := r.step(&Cancel{Workspace: r.execution(root).Workspace, Execution: one}, memoised("S1", two, 1, `1`))
+	if replies[0].Err != nil || replies[1].Err != nil || replies[1].Answer.ExecutionID == shared.ExecutionID {
+		t.Errorf("%v; %v %+v", replies[0].Err, replies[1].Err, replies[1].Answer)
+	}
+	r.drain()
+	if got := r.result(replies[1].Answer.ExecutionID); got != "none" {
+		t.Errorf("the new call ended as %s", got)
+	}
+}
+
 func TestCancellationFollowsTheFirstCaller(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
