@@ -25,7 +25,7 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"earlier terms are taken", "AgentRefuses", "agent.go", "if w.Term < a.term {", "if false {"},
 	{"requests are forgotten with the stream", "SimNemesis", "agent.go", "	a.askAgainLocked()\n", ""},
 	{"waits are forgotten with the stream", "SimNemesis", "agent.go", "		e.selectAgainLocked()\n", "		_ = e\n"},
-	{"what is declared during hello is lost", "AgentDeclares", "agent.go", "if !wasFresh || a.changed {", "if !wasFresh {"},
+	{"what is declared during hello is lost", "AgentDeclares", "agent.go", "if !wasFresh || a.changed || a.manifests != nil {", "if !wasFresh || a.manifests != nil {"},
 	{"finished executions are forgotten", "SimKnown", "execution.go", " || a.known.has(w.Execution)", ""},
 	{"running executions are forgotten", "SimKnown", "execution.go", "a.executions[w.Execution] != nil || ", ""},
 	{"work is placed on agents that are not there", "SimPlaces", "hub.go", "	return soft\n}", "	for s := range h.l.store.View().Sessions() {\n		if _, ok := soft.Sessions[s.ID]; !ok {\n			soft.Sessions[s.ID] = scheduler.SoftSession{Serves: servesOf(s)}\n		}\n	}\n	return soft\n}"},
@@ -37,7 +37,7 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"free slots go unnoticed", "SimFiveHundred|SimBlockedRoots", "leader.go", "	l.kicked = true\n", ""},
 	{"a refused proposal ends the lead", "SimLeaderOutlives", "leader.go", "			if !l.resume() {\n				return\n			}", "			<-l.ctx.Done()\n			return"},
 	{"a first question without an answer ends the lead", "SimLeaderOutlives", "coordinator.go", "			if !pause(ctx, againAfter) {\n				return\n			}", "			return"},
-	{"who waits for an attempt is not told of the last one", "SimRetry", "hub_events.go", "		told = h.resolveLocked(id.String(), result)\n", "		if view.Execution(id).Result == result {\n			told = h.resolveLocked(id.String(), result)\n		}\n"},
+	{"who waits for an attempt is not told of the last one", "SimRetry", "hub_events.go", "		told := h.resolveLocked(name, result)\n", "		var told map[string]bool\n		if e.Result == result {\n			told = h.resolveLocked(name, result)\n		}\n"},
 	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
 }
 
@@ -102,4 +102,18 @@ func runMutated(t *testing.T, dir, tests, file, text string) (string, error) {
 	cmd.Env = append(os.Environ(), "COFLUX_SLOW=", "COFLUX_SIM_SEED=", "COFLUX_SIM_SEEDS=60")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// TestSimMutationsNameTextThatIsThere keeps the table above up with the code: change a place, change its mutation.
+func TestSimMutationsNameTextThatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, m := range simMutations {
+		text, err := os.ReadFile(m.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), m.old); n != 1 {
+			t.Errorf("%s: %q occurs %d times in %s, want once", m.name, m.old, n, m.file)
+		}
+	}
 }
