@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
@@ -161,6 +163,9 @@ func encodeFrames(frames []*Frame) ([]byte, error) {
 func decodeFrames(data []byte) (frames []*Frame, err error) {
 	if err := codec.NewDecoderBytes(data, frameHandle).Decode(&frames); err != nil {
 		return nil, fmt.Errorf("decode frames: %w", err)
+	}
+	if len(frames) == 0 || slices.Contains(frames, nil) {
+		return nil, errors.New("decode frames: a message without frames, or with an empty one")
 	}
 	return frames, nil
 }

@@ -10,7 +10,7 @@ import (
 // knownFile holds the gossip addresses of the members that were seen last, so that a node that starts again finds them
 // though those that it was told to join are away, and the first node, which was told nobody, finds them at all. It is a
 // hint: it may be stale or gone.
-const knownFile = "peers.json"
+const knownFile = "gossip-peers.json"
 
 // knownPeers reads what an earlier start has seen.
 func knownPeers(dir string) (addresses []string) {

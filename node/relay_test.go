@@ -133,3 +133,18 @@ func TestRelayWithoutLeader(t *testing.T) {
 		leader.cut()
 	})
 }
+
+// TestMessagesWithoutFrames: whoever connects may send anything; what holds no frame ends the stream, and nothing else.
+func TestMessagesWithoutFrames(t *testing.T) {
+	t.Parallel()
+	for name, data := range map[string][]byte{
+		"nothing": {}, "no list": {0x01}, "an empty list": {0x90}, "a list of nothing": {0x91, 0xc0}, "nil": {0xc0}, "cut short": {0x92, 0x80},
+	} {
+		if frames, err := decodeFrames(data); err == nil {
+			t.Errorf("%s gave %v", name, frames)
+		}
+	}
+	if frames, err := decodeFrames([]byte{0x91, 0x80}); err != nil || len(frames) != 1 {
+		t.Errorf("a frame of a newer version gave %v, %v", frames, err)
+	}
+}

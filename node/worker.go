@@ -212,12 +212,22 @@ func (w *Worker) release() {
 	}
 }
 
-// workerDirs is how the directories of workers are called, below the system's for temporary files.
-const workerDirs = "coflux-worker-"
+// workerDirs is how the directories of workers are called, below the system's for temporary files; newWorkerDirs before they
+// are locked.
+const (
+	workerDirs    = "coflux-worker-"
+	newWorkerDirs = "coflux-new-"
+)
 
 // workerDir makes a directory for this process and removes those of workers that died: their locks are free.
 func workerDir(logger hclog.Logger) (dir string, lock *os.File, err error) {
-	old, _ := filepath.Glob(filepath.Join(os.TempDir(), workerDirs+"*")) // the pattern is valid
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), workerDirs+"*")) // the patterns are valid
+	half, _ := filepath.Glob(filepath.Join(os.TempDir(), newWorkerDirs+"*"))
+	for _, d := range half {
+		if info, err := os.Stat(d); err == nil && time.Since(info.ModTime()) > time.Minute { // else it may be locked soon
+			old = append(old, d)
+		}
+	}
 	for _, d := range old {
 		f, err := lockDir(d)
 		if err != nil {
@@ -229,12 +239,12 @@ func workerDir(logger hclog.Logger) (dir string, lock *os.File, err error) {
 		_ = f.Close()
 	}
 	// Under another name until it is locked: a worker that starts just now must not take it for a dead one's.
-	fresh, err := os.MkdirTemp("", "coflux-new-")
+	fresh, err := os.MkdirTemp("", newWorkerDirs)
 	if err == nil {
 		lock, err = lockDir(fresh)
 	}
 	if err == nil {
-		dir = filepath.Join(os.TempDir(), workerDirs+strings.TrimPrefix(filepath.Base(fresh), "coflux-new-"))
+		dir = filepath.Join(os.TempDir(), workerDirs+strings.TrimPrefix(filepath.Base(fresh), newWorkerDirs))
 		err = os.Rename(fresh, dir)
 	}
 	if err != nil {

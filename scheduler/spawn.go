@@ -18,7 +18,8 @@ func (d *decision) nowDue(id state.ExecutionID) {
 }
 
 // spawn starts a run for the call of a workflow (semantics 5): with the arguments, tags, retries, cache and timeout of the
-// call; what comes before the start, delay and defer, is over, but for the pauses of what recurs. Somebody waits for its root, so that comes before new runs.
+// call; what comes before the start, delay and defer, is over, but for the pauses of what recurs. Somebody waits for its
+// root, so that comes before new runs.
 func (d *decision) spawn(e *state.Execution, call *state.Step) {
 	run := &state.Run{
 		ID: d.newRunID(), Workspace: e.Workspace, Module: e.Module, Target: e.Target, CreatedAt: d.now, Steps: 1,
