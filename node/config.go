@@ -66,6 +66,8 @@ type Config struct {
 	AllowHosts []string
 	// AllowOrigins are patterns of origins (api.ValidOrigin) whose web pages may use this node.
 	AllowOrigins []string
+	// SuperTokenHash is the SHA-256, in hex, of the token that allows administrative requests; empty: they are refused.
+	SuperTokenHash string
 	// DrainTimeout is how long a stopping node waits for what runs; 0 = for ever.
 	DrainTimeout time.Duration
 	LogLevel     string
@@ -138,6 +140,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := pyexec.ParseLimits(c.Limits); err != nil {
 		return fmt.Errorf("--limit: %w", err)
+	}
+	if c.SuperTokenHash != "" && !api.ValidTokenHash(c.SuperTokenHash) {
+		return errors.New("--super-token-hash is no SHA-256 in hex, 64 digits: make one with 'printf %s TOKEN | sha256sum'")
 	}
 	switch {
 	case !nodeName.MatchString(c.Name):

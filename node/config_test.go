@@ -16,6 +16,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"port 7946 is given twice": func(c *Config) { c.PeerPort = 7946 },
 		`--join "nowhere"`:         func(c *Config) { c.Join = []string{"nowhere"} },
 		`--allow-origin "*"`:       func(c *Config) { c.AllowOrigins = []string{"*"} },
+		"--super-token-hash is no": func(c *Config) { c.SuperTokenHash = "secret" },
 		`--repo "flows.py/x"`:      func(c *Config) { c.Repos = []string{"flows.py/x"} },
 		`--name "a b"`:             func(c *Config) { c.Name = "a b" },
 		"--concurrency 0":          func(c *Config) { c.Concurrency = 0 },

@@ -127,6 +127,7 @@ func TestDocuments(t *testing.T) {
 		"run": "/topics/workspaces/" + w + "/runs/" + run, "queue": "/topics/workspaces/" + w + "/queue",
 		"sessions": "/topics/workspaces/" + w + "/sessions", "workspaces": "/topics/workspaces",
 		"manifests": "/topics/workspaces/" + w + "/manifests", "workflow": "/topics/workspaces/" + w + "/workflows/shop.flows/checkout",
+		"modules":               "/topics/workspaces/" + w + "/modules",
 		"workflow_unregistered": "/topics/workspaces/" + w + "/workflows/other/flow",
 		"workflow_never_run":    "/topics/workspaces/" + w + "/workflows/shop.flows/plain",
 		"runs":                  "/api/runs?workspaceId=" + w, "await_run": "/api/await_run?runId=" + run + "&workspaceId=" + w, "nodes": "/api/nodes",

@@ -52,6 +52,7 @@ var statuses = map[string]int{
 	CodeUnavailable:            http.StatusServiceUnavailable,
 	CodeMisdirected:            http.StatusMisdirectedRequest,
 	CodeForbiddenOrigin:        http.StatusForbidden,
+	CodeForbidden:              http.StatusForbidden,
 	CodeProjectMismatch:        http.StatusForbidden,
 	CodeRunRequired:            http.StatusBadRequest,
 	CodeHashMismatch:           http.StatusBadRequest,

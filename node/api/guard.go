@@ -95,7 +95,7 @@ func (s *Server) admit(r *http.Request, origins *http.CrossOriginProtection, tru
 			Hint:    "use a client of the node's version",
 			Details: map[string]string{"server": fullVersion, "expected": asked}}
 	}
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost && r.ContentLength != 0 {
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 			return &Error{Code: scheduler.CodeBadRequest, Message: "the body has to be JSON and to say so",
 				Hint: "send the header Content-Type: application/json", Details: map[string]string{"contentType": "invalid"}}

@@ -160,7 +160,7 @@ func TestPanicIsAnswered(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	known := map[permission]bool{permOpen: true, permRead: true, permSubmit: true, permWorker: true, permAdmin: true}
+	known := map[permission]bool{permOpen: true, permRead: true, permSubmit: true, permWorker: true, permAdmin: true, permSuper: true}
 	seen := map[string]bool{}
 	for _, r := range routes {
 		if !known[r.needs] || r.handle == nil || r.doc == "" || seen[r.method+r.path] {

@@ -9,7 +9,7 @@ import (
 )
 
 // permission is what a caller must be allowed to do. It is declared on every route; as long as there are no tokens
-// everybody who reaches the port may do everything.
+// everybody who reaches the port may do everything but what needs the super token.
 type permission string
 
 const (
@@ -18,6 +18,7 @@ const (
 	permSubmit permission = "submit"
 	permWorker permission = "worker" // run what others submit
 	permAdmin  permission = "admin"
+	permSuper  permission = "super" // enforced: needs the super token
 )
 
 // handler answers one request or says why not.
@@ -50,10 +51,13 @@ var routes = []route{
 	{"POST", "/api/archive_workspace", permAdmin, (*Server).archiveWorkspace, "end a workspace for ever"},
 	{"POST", "/api/register_manifests", permSubmit, (*Server).registerManifests, "make known which workflows modules have"},
 	{"POST", "/api/archive_module", permSubmit, (*Server).archiveModule, "forget the workflows of a module"},
+	{"POST", "/api/rotate_epoch", permSuper, (*Server).rotate, "nothing is to be rotated: 204 for the super token"},
+	{"POST", "/api/rotate_logs", permSuper, (*Server).rotate, "likewise"},
 	{"GET", "/api/runs", permRead, (*Server).listRuns, "runs of a workspace, newest first"},
 	{"GET", "/api/await_run", permRead, (*Server).awaitRun, "wait for a run's outcome"},
 	{"GET", "/topics/workspaces", permRead, (*Server).workspaces, "workspaces by id"},
 	{"GET", "/topics/workspaces/{workspace}/manifests", permRead, (*Server).manifests, "workflows that are registered"},
+	{"GET", "/topics/workspaces/{workspace}/modules", permRead, (*Server).modules, "registered workflows and their active runs"},
 	{"GET", "/topics/workspaces/{workspace}/workflows/{module}/{target}", permRead, (*Server).workflow, "a workflow and its runs"},
 	{"GET", "/topics/workspaces/{workspace}/runs/{run}", permRead, (*Server).run, "a run, live with Accept: text/event-stream"},
 	{"GET", "/topics/workspaces/{workspace}/queue", permRead, (*Server).queue, "executions without result"},

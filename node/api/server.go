@@ -22,6 +22,8 @@ type Config struct {
 	// AllowedOrigins are patterns (ValidOrigin) of origins whose web pages may read and change things here, beside the page
 	// that this node serves itself.
 	AllowedOrigins []string
+	// SuperTokenHash is the SHA-256, in hex, of the token that may do what permSuper says; empty: nobody may.
+	SuperTokenHash string
 	// Profile opens /debug/pprof.
 	Profile bool
 	// Page answers what is no route: the web page. May be nil.

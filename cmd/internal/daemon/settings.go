@@ -66,6 +66,7 @@ func newSettings() *settings {
 	f.IntVar(&c.HTTPPort, "http-port", c.HTTPPort, "`PORT` for clients; 0 = any free one")
 	f.StringSliceVar(&c.AllowHosts, "allow-host", c.AllowHosts, "answer clients that call this node by this `NAME`, beside its addresses and its own name (repeatable)")
 	f.StringSliceVar(&c.AllowOrigins, "allow-origin", c.AllowOrigins, "let web pages of this `ORIGIN` use this node, for example https://flows.example.com; one * may stand in it (repeatable)")
+	f.StringVar(&c.SuperTokenHash, "super-token-hash", c.SuperTokenHash, "`HASH` (SHA-256 in hex) of the token that allows administrative requests: /api/rotate_epoch and /api/rotate_logs, kept for scripts that call them, which have nothing to do here")
 	f.BoolVar(&c.Insecure, "insecure", c.Insecure, "listen beyond loopback although nothing is encrypted and nobody is asked who he is")
 
 	f = s.group("Process")
