@@ -20,8 +20,9 @@ Measures workloads with bodies that do nothing, so that what is left is the engi
 
   w1  hello    one run of two executions after the other: submission to result
   w2  chain    a workflow calls a task 100 times and awaits each
-  w3  fan-out  a workflow submits 1,000 tasks and gathers them (w3-5000: 5,000)
+  w3  fan-out  a workflow submits 1,000 tasks and gathers them (w3-5000, w3-10000: more)
   w4  burst    500 runs at once, through all nodes
+  w6  backlog  how much longer w1 and w4 take while 100,000 runs (--queued) wait that nothing can run
   w5  memory   of the nodes and their Python processes, idle and after the others
 
 Without --host it starts N nodes on this machine as dev does, with 8 slots between them. Python's own
@@ -37,6 +38,7 @@ type benchOptions struct {
 	nodes              int
 	workloads          []string
 	python             string
+	queued             int
 	trace, printModule bool
 	flags              *pflag.FlagSet
 }
@@ -44,7 +46,8 @@ type benchOptions struct {
 func (o *benchOptions) AddFlags(f *pflag.FlagSet) {
 	o.flags = f
 	f.IntVar(&o.nodes, "nodes", 1, "start `N` nodes on this machine")
-	f.StringSliceVar(&o.workloads, "workload", nil, "run only these, `w1,w2,..`; if not given: all but w3-5000")
+	f.StringSliceVar(&o.workloads, "workload", nil, "run only these, `w1,w2,..`; if not given: all but w3-5000, w3-10000 and w6")
+	f.IntVar(&o.queued, "queued", 100_000, "for w6: `N` runs that nothing can run")
 	f.BoolVar(&o.trace, "trace", false, "show where the time of one child call goes, stage by stage")
 	f.StringVar(&o.python, "python", "", "run this `INTERPRETER`")
 	f.BoolVar(&o.printModule, "print-module", false, "print the Python module of the workloads and do nothing else")
@@ -69,6 +72,9 @@ func (o *benchOptions) run(ctx context.Context, a *app, args []string) error {
 	if o.printModule {
 		_, err := fmt.Fprint(a.stdout, bench.Source)
 		return err
+	}
+	if o.queued < 1 || o.queued > 1_000_000 {
+		return fmt.Errorf("--queued %d is not possible: give 1 to 1000000", o.queued)
 	}
 	names, err := bench.Workloads(o.workloads)
 	if err != nil {
@@ -126,7 +132,7 @@ func (o *benchOptions) remote(ctx context.Context, a *app, names []string, repor
 			clients = append(clients, a.clientOf(base))
 		}
 	}
-	b := &bench.Bench{Clients: clients, Workspace: workspace, Progress: o.progress(a)}
+	b := &bench.Bench{Clients: clients, Workspace: workspace, Queued: o.queued, Progress: o.progress(a)}
 	if err := b.Check(ctx); err != nil {
 		if errors.Is(err, bench.ErrNoModule) {
 			return &hintError{err, "'coflux bench --print-module > " + bench.Module + ".py' beside the modules of each node, and --repo " + bench.Module}
@@ -170,7 +176,7 @@ func (o *benchOptions) local(ctx context.Context, a *app, dir string, names []st
 	if err != nil {
 		return err
 	}
-	b := &bench.Bench{Workspace: workspace, Progress: o.progress(a)}
+	b := &bench.Bench{Workspace: workspace, Queued: o.queued, Progress: o.progress(a)}
 	for _, n := range mesh.Nodes {
 		c := *n.Client
 		c.DialPatience = 0
@@ -199,7 +205,7 @@ func (o *benchOptions) measure(ctx context.Context, b *bench.Bench, names []stri
 		if err != nil {
 			return err
 		}
-		report.Figures = append(report.Figures, f)
+		report.Figures = append(report.Figures, f...)
 	}
 	if report.After, err = memory(); err != nil {
 		return err

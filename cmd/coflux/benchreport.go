@@ -17,6 +17,7 @@ var benchTargets = map[string]map[int][2]float64{
 	"W2": {1: {4, 2}, 3: {8, 4}},
 	"W3": {1: {350, 800}, 3: {250, 450}},
 	"W4": {1: {150, 300}, 3: {100, 180}},
+	"W6": {1: {1.1, 1}, 3: {1.1, 1}},
 }
 
 func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }

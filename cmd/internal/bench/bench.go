@@ -35,7 +35,7 @@ func WriteModule(dir string) error {
 // Names of the workloads that are run if none is named, in their order, and of all.
 var (
 	defaults = []string{"w1", "w2", "w3", "w4", "w5"}
-	all      = []string{"w1", "w2", "w3", "w3-5000", "w4", "w5"}
+	all      = []string{"w1", "w2", "w3", "w3-5000", "w3-10000", "w4", "w6", "w5"}
 )
 
 // Workloads checks names; none means the usual ones. The result is in the order in which they are run.
@@ -62,6 +62,7 @@ type Bench struct {
 	Clients   []*client.Client // of all nodes, or of one
 	Workspace string           // id
 	PIDs      []int            // of the nodes, where they are known
+	Queued    int              // runs that nothing can run, for w6
 	Progress  func(string)
 }
 
@@ -79,21 +80,27 @@ type Figure struct {
 }
 
 // Run runs one workload; w5 is measured by Memory.
-func (b *Bench) Run(ctx context.Context, name string) (Figure, error) {
+func (b *Bench) Run(ctx context.Context, name string) ([]Figure, error) {
 	switch name {
 	case "w1":
-		return b.hello(ctx)
+		return one(b.hello(ctx))
 	case "w2":
-		return b.chain(ctx)
+		return one(b.chain(ctx))
 	case "w3":
-		return b.fanOut(ctx, name, 1000)
+		return one(b.fanOut(ctx, name, 1000))
 	case "w3-5000":
-		return b.fanOut(ctx, name, 5000)
+		return one(b.fanOut(ctx, name, 5000))
+	case "w3-10000":
+		return one(b.fanOut(ctx, name, 10_000))
 	case "w4":
-		return b.burst(ctx)
+		return one(b.burst(ctx))
+	case "w6":
+		return b.backlog(ctx)
 	}
-	return Figure{}, fmt.Errorf("the workload %q cannot be run", name)
+	return nil, fmt.Errorf("the workload %q cannot be run", name)
 }
+
+func one(f Figure, err error) ([]Figure, error) { return []Figure{f}, err }
 
 func (b *Bench) say(format string, args ...any) {
 	if b.Progress != nil {

@@ -11,11 +11,11 @@ import (
 
 func TestWorkloads(t *testing.T) {
 	t.Parallel()
-	got, err := Workloads([]string{"w5", "w3-5000", "w1"})
+	got, err := Workloads([]string{"w5", "w6", "w3-5000", "w1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"w1", "w3-5000", "w5"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"w1", "w3-5000", "w6", "w5"}, got); diff != "" {
 		t.Error(diff)
 	}
 	if got, err := Workloads(nil); err != nil || len(got) != 5 {

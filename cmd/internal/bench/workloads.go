@@ -74,36 +74,15 @@ func (b *Bench) fanOut(ctx context.Context, name string, n int) (Figure, error) 
 // burst is W4: many runs at once, submitted through all nodes, until all are done.
 func (b *Bench) burst(ctx context.Context) (Figure, error) {
 	b.say("W4: %d runs at once", burstRuns)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	runs := make([]string, burstRuns)
 	start := time.Now()
-	each := func(f func(i int) error) error {
-		var wg sync.WaitGroup
-		next := make(chan int)
-		for range submitters {
-			wg.Go(func() {
-				for i := range next {
-					if err := f(i); err != nil {
-						cancel(err)
-					}
-				}
-			})
-		}
-		for i := range burstRuns {
-			next <- i
-		}
-		close(next)
-		wg.Wait()
-		return context.Cause(ctx)
-	}
-	err := each(func(i int) (err error) {
+	err := each(ctx, burstRuns, func(ctx context.Context, i int) (err error) {
 		runs[i], err = b.submit(ctx, b.client(i), "hello", "Joe")
 		return err
 	})
 	submitted := time.Since(start)
 	if err == nil {
-		err = each(func(i int) error { return b.await(ctx, b.client(i), runs[i]) })
+		err = each(ctx, burstRuns, func(ctx context.Context, i int) error { return b.await(ctx, b.client(i), runs[i]) })
 	}
 	if err != nil {
 		return Figure{}, err
@@ -112,4 +91,30 @@ func (b *Bench) burst(ctx context.Context) (Figure, error) {
 	b.say("W4: submitted after %s, done after %s", submitted.Round(time.Millisecond), d.Round(time.Millisecond))
 	return Figure{Name: "W4 burst", What: fmt.Sprintf("%d runs of two executions at once, until all are done", burstRuns), Unit: "runs/s",
 		Count: burstRuns, Value: round(burstRuns / d.Seconds()), Higher: true}, nil
+}
+
+// each calls f for 0 to n-1, several at once, and gives the first error.
+func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range submitters {
+		wg.Go(func() {
+			for i := range next {
+				if ctx.Err() != nil {
+					continue
+				}
+				if err := f(ctx, i); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return context.Cause(ctx)
 }
