@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// checkBodies: no execution has two bodies, and no step more than its attempts.
+// checkBodies: no execution has two bodies, none that is a link to another has one, and no step more than its attempts.
 func checkBodies(h *History, f *finding) {
 	starts := map[string][]Event{}
 	for _, e := range h.Effects {
@@ -21,6 +21,9 @@ func checkBodies(h *History, f *finding) {
 	}
 	allowed, bodies := map[string]int{}, map[string]int{}
 	for _, e := range h.Finals {
+		if all := starts[e.Execution]; e.Link != "" && len(all) > 0 {
+			f.problem("%s has a body on %s (pid %d), though it is %s and has the outcome of %s", e.Execution, all[0].Node, all[0].PID, e.Status, e.Link)
+		}
 		step := stepOf(e.Execution)
 		allowed[step] = max(allowed[step], attemptOf(e.Execution))
 	}
@@ -56,8 +59,8 @@ func (h *History) bodies() map[string]body {
 	return out
 }
 
-// checkAttempts: attempts are numbered without gaps, within the limit, not before their time, and never after a value
-// or a cancellation, re-runs excepted.
+// checkAttempts: attempts are numbered without gaps, within the limit, not before their time, and never after a value,
+// a link or a cancellation, re-runs excepted.
 func checkAttempts(h *History, f *finding) {
 	reruns := map[string]int{}
 	for _, op := range h.Ops {
@@ -86,8 +89,11 @@ func checkAttempts(h *History, f *finding) {
 			if !more {
 				continue
 			}
-			if e.Status == "value" || e.Status == "cancelled" {
+			if e.Status == "value" || e.Status == "cancelled" || e.Link != "" {
 				unasked++
+			}
+			if e.goesOn() {
+				e.Backoff = 0 // that is for failures
 			}
 			a, b := bodies[e.Execution], bodies[next.Execution]
 			if a.end != 0 && b.begin != 0 && b.begin < a.end+e.Backoff*1e6 && reruns[step] == 0 {
@@ -95,7 +101,7 @@ func checkAttempts(h *History, f *finding) {
 			}
 		}
 		if unasked > reruns[step] {
-			f.problem("step %s was tried again %d times after a value or a cancellation, and run again %d times", step, unasked, reruns[step])
+			f.problem("step %s was tried again %d times after a value, a link or a cancellation, and run again %d times", step, unasked, reruns[step])
 		}
 	}
 }

@@ -56,6 +56,7 @@ var checks = []struct {
 	{"I8", "a handle yields its own child's outcome", checkHandles},   // results.go
 	{"I9", "cancellation reaches all", checkCancellation},             // stream.go
 	{"I10", "attempts as configured", checkAttempts},                  // bodies.go
+	{"I11", "a link leads to an equal call", checkLinks},              // links.go
 	{"I13", "default reads are linearizable", checkLinearizable},      // linear.go
 	{"I14", "replicas of one index are equal", checkDigestsAndFinals}, // results.go
 }

@@ -24,8 +24,10 @@
 //
 //	{"type":"final","node":"n1","run":"R1","execution":"R1:2:1","parent":"R1:1:1","status":"value","value":"1","token":"t1"}
 //
-// `status` "" means that it has no result; `retries` is the limit and `backoff` the milliseconds between attempts;
-// `retry` is the number of the attempt that follows a failure.
+// `status` "" means that it has no result; `retries` is the limit (-1 = none) and `backoff` the milliseconds between
+// attempts; `retry` is the number of the attempt that follows a failure, a suspension or a recurrence; `link` is the
+// execution whose outcome a cached, deferred or spawned one has; `call` is module, target and arguments as one text. The
+// root of a run that a workflow called has that call as its `parent`.
 //
 // The committed stream, where it was recorded: what each entry did.
 //

@@ -40,6 +40,8 @@ type Event struct {
 	Retries   int    `json:"retries,omitempty"`
 	Backoff   int64  `json:"backoff,omitempty"`
 	Retry     int    `json:"retry,omitempty"`
+	Link      string `json:"link,omitempty"`
+	Call      string `json:"call,omitempty"`
 
 	Node    string `json:"node,omitempty"`
 	Boot    string `json:"boot,omitempty"`
@@ -192,17 +194,24 @@ func runOf(id string) string {
 	return run
 }
 
-// followed gives the attempt at which whoever waits for an execution arrives: failures name the attempt after them.
+// followed gives the execution at which whoever waits for one arrives: failures name the attempt after them, links the
+// execution whose outcome they have. Of links in a ring it gives some member.
 func (h *History) followed() func(execution string) string {
-	next := map[string]int{}
+	next := map[string]string{}
 	for _, e := range h.Finals {
-		if e.Retry > attemptOf(e.Execution) {
-			next[e.Execution] = e.Retry
+		switch {
+		case e.Link != "":
+			next[e.Execution] = e.Link
+		case e.Retry > attemptOf(e.Execution):
+			next[e.Execution] = stepOf(e.Execution) + ":" + strconv.Itoa(e.Retry)
 		}
 	}
 	return func(execution string) string {
-		for next[execution] != 0 {
-			execution = stepOf(execution) + ":" + strconv.Itoa(next[execution])
+		for range len(next) {
+			if next[execution] == "" {
+				break
+			}
+			execution = next[execution]
 		}
 		return execution
 	}

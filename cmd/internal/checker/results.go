@@ -8,6 +8,9 @@ func (e Event) outcome() outcome { return outcome{e.Status, e.Value} }
 // unfinished is the status of a run that has no result yet, as a read says it.
 const unfinished = "unfinished"
 
+// withoutBody are the results that an execution may have without having been given to anybody.
+var withoutBody = map[string]bool{"cancelled": true, "cached": true, "deferred": true, "spawned": true}
+
 // checkResults: one result per execution, in the stream, on all nodes and for all readers, ever.
 func checkResults(h *History, f *finding) {
 	results, assigned := map[string]outcome{}, map[string]bool{}
@@ -27,7 +30,7 @@ func checkResults(h *History, f *finding) {
 			if was, ended := results[e.Execution]; ended && was != e.outcome() {
 				f.problem("%s has the result %v, and %v at index %d", e.Execution, was, e.outcome(), e.Index)
 			}
-			if !assigned[e.Execution] && e.Status != "cancelled" {
+			if !assigned[e.Execution] && !withoutBody[e.Status] {
 				f.problem("%s was never assigned and ends as %s at index %d", e.Execution, e.Status, e.Index)
 			}
 			results[e.Execution] = e.outcome()
@@ -70,8 +73,9 @@ func checkEnds(h *History, f *finding) {
 // checkHandles: what a body got from a child is the child's result.
 func checkHandles(h *History, f *finding) {
 	final := map[string]outcome{}
-	parent := map[string]string{}
+	parent, byID := map[string]string{}, map[string]Event{}
 	for _, e := range h.Finals {
+		byID[e.Execution] = e
 		final[e.Execution], parent[e.Execution] = e.outcome(), e.Parent
 	}
 	followed := h.followed()
@@ -89,8 +93,9 @@ func checkHandles(h *History, f *finding) {
 			continue
 		}
 		f.look()
-		if runOf(e.Parent) != runOf(e.Execution) {
-			f.problem("%s has a parent in another run, %s", e.Execution, e.Parent)
+		if call, known := byID[e.Parent]; known && runOf(e.Parent) != runOf(e.Execution) &&
+			(call.Status != "spawned" || stepOf(call.Link) != stepOf(e.Execution)) {
+			f.problem("%s has a parent in another run, %s, which did not become it", e.Execution, e.Parent)
 		}
 		if e.Parent == e.Execution || parent[e.Parent] == e.Execution {
 			f.problem("%s is its own ancestor", e.Execution)

@@ -34,8 +34,8 @@ func checkAcknowledged(h *History, f *finding) {
 	}
 }
 
-// checkCauses: each run comes from a submission, each child from its parent, each further attempt from a re-run or a
-// retry.
+// checkCauses: each run comes from a submission or from the call of a workflow, each child from its parent, each further
+// attempt from a re-run, a retry, a suspension or a recurrence.
 func checkCauses(h *History, f *finding) {
 	acknowledged, open := map[string]bool{}, 0
 	reruns := map[string]int{}
@@ -51,22 +51,29 @@ func checkCauses(h *History, f *finding) {
 	}
 	submits := len(acknowledged) > 0 || open > 0
 	for node, finals := range h.finalsByNode() {
-		known, unknown := map[string]bool{}, map[string]bool{}
+		known, unknown, called, continued := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}
 		for _, e := range finals {
 			known[e.Execution] = true
+			if e.goesOn() {
+				continued[stepOf(e.Execution)]++
+			}
 		}
 		for _, e := range finals {
 			f.look()
+			called[runOf(e.Execution)] = called[runOf(e.Execution)] || e.Parent != "" && runOf(e.Parent) != runOf(e.Execution)
 			if submits && !acknowledged[runOf(e.Execution)] {
 				unknown[runOf(e.Execution)] = true
 			}
 			if e.Parent != "" && !known[e.Parent] {
 				f.problem("%s has %s, whose parent %s does not exist", node, e.Execution, e.Parent)
 			}
-			if n := attemptOf(e.Execution); n > 1+e.Retries+reruns[stepOf(e.Execution)] {
-				f.problem("%s has %s, which nobody asked for: %d retries, %d re-runs", node, e.Execution, e.Retries, reruns[stepOf(e.Execution)])
+			asked := (1+e.Retries)*(1+continued[stepOf(e.Execution)]) + reruns[stepOf(e.Execution)]
+			if attemptOf(e.Execution) > asked && e.Retries >= 0 {
+				f.problem("%s has %s, which nobody asked for: %d retries, %d suspensions or recurrences, %d re-runs", node, e.Execution,
+					e.Retries, continued[stepOf(e.Execution)], reruns[stepOf(e.Execution)])
 			}
 		}
+		maps.DeleteFunc(unknown, func(run string, _ bool) bool { return called[run] })
 		if len(unknown) > open {
 			f.problem("%s has %d runs that were not acknowledged, but only %d submissions are in doubt: %v", node, len(unknown), open,
 				slices.Sorted(maps.Keys(unknown)))

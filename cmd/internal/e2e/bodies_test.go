@@ -123,6 +123,41 @@ def twice(token):
     return [once(token), once(token)]
 
 
+@task(cache=True)
+def shared(token):
+    return leaf.fn(token, "")
+
+
+@task(defer=True, delay=0.2)
+def late(token):
+    return leaf.fn(token, "")
+
+
+@task(memo=True)
+def kept(token):
+    return leaf.fn(token, "")
+
+
+@task(recurrent=True, delay=0.1)
+def again(token):
+    effect("start", token)
+    effect("end", token)
+    return None if int(_context.current().execution_id.rsplit(":", 1)[1]) < 3 else token
+
+
+@workflow()
+def web(token, key):
+    effect("start", token)
+    calls = [shared.submit("any.s" + key), late.submit("any.d" + key), kept.submit(token + ".m"), kept.submit(token + ".m"),
+             single.submit(token + ".w", ""), wobbly.submit(token + ".r", 1), again.submit(token + ".a")]
+    got = []
+    for call in calls:
+        got.append(call.result())
+        effect("read", token, child=call.id, value=json.dumps(got[-1]))
+    effect("end", token)
+    return got
+
+
 @workflow()
 def hello(name):
     return "Hello, " + name + "!"

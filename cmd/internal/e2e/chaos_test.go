@@ -18,7 +18,7 @@ import (
 	"github.com/coflux-mesh/coflux/node/api/client"
 )
 
-// chaosTime is how long faults are made; chaosCalm is in how much time after them everything has to come to rest.
+// chaosTime is how long faults are made, if COFLUX_CHAOS_TIME (a duration) does not say otherwise; chaosCalm is in how much time after them everything has to come to rest.
 const (
 	chaosTime = 3 * time.Minute
 	chaosCalm = 30 * time.Second
@@ -49,7 +49,14 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("COFLUX_SEED=%d", c.seed)
 	var stop context.CancelFunc
-	c.ctx, stop = context.WithTimeout(t.Context(), chaosTime)
+	long := chaosTime
+	if text := os.Getenv("COFLUX_CHAOS_TIME"); text != "" {
+		var err error
+		if long, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.ctx, stop = context.WithTimeout(t.Context(), long)
 	defer stop()
 	var wg sync.WaitGroup
 	for i := range 6 {
@@ -164,7 +171,7 @@ func (c *chaos) client(i int, r *rand.Rand) {
 		case kind < 9:
 			end := c.m.hist.invoke(checker.Event{Op: "result", Client: name + "-waits", Node: n.name, Run: run})
 			res, err := awaitResult(c.ctx, n, c.m.workspace, run, 5*time.Second)
-			end(outcome(res), err)
+			end(final(res), err)
 		default:
 			c.cancel(name, n, run)
 		}
@@ -193,10 +200,12 @@ func (c *chaos) submit(name, token string, r *rand.Rand) {
 	if r.IntN(4) == 0 {
 		key = "key" + strconv.Itoa(r.IntN(60))
 	}
-	switch r.IntN(3) {
+	switch r.IntN(8) {
 	case 0:
+		run, err = c.m.triggerWith(ctx, nodes, key, "web", token, strconv.Itoa(r.IntN(30)))
+	case 1, 2:
 		run, err = c.m.triggerWith(ctx, nodes, key, "nap", token, float64(r.IntN(4000))/1000)
-	case 1:
+	case 3, 4:
 		run, err = c.m.triggerWith(ctx, nodes, key, "parent", token, "")
 	default:
 		run, err = c.m.triggerWith(ctx, nodes, key, "single", token, "")
@@ -226,10 +235,9 @@ func (c *chaos) get(name string, n *node, run string, stale bool) {
 		if step == nil {
 			err = errors.New("the document has no root")
 			c.m.t.Errorf("%s shows run %s without its root", n.name, run)
-		} else if _, root := step.Latest(); root.Result == nil {
-			seen.Status = "unfinished"
 		} else {
-			seen = outcome(root.Result)
+			_, root := step.Latest()
+			seen = final(root.Result)
 		}
 		if !stale || boot == n.starts.Load() { // a node that was started again may know less than before
 			seen.Index = doc.Index

@@ -139,7 +139,7 @@ func (m *mesh) submit(n *node, target, token string, more ...any) string {
 func (m *mesh) result(n *node, run string, timeout time.Duration) (*client.Result, error) {
 	end := m.hist.invoke(checker.Event{Op: "result", Client: run, Node: n.name, Run: run})
 	r, err := awaitResult(m.t.Context(), n, m.workspace, run, timeout)
-	end(outcome(r), err)
+	end(final(r), err)
 	return r, err
 }
 
@@ -176,6 +176,17 @@ func outcome(r *client.Result) checker.Event {
 		return checker.Event{Status: r.Type, Value: r.Error.Type + ": " + r.Error.Message}
 	}
 	return checker.Event{Status: r.Type}
+}
+
+// final is what whoever waits for a result sees: what links lead to, unfinished if that has no outcome yet.
+func final(r *client.Result) checker.Event {
+	for r != nil && !r.Open() && r.Execution != nil {
+		r = r.Result
+	}
+	if r == nil || r.Open() {
+		return checker.Event{Status: "unfinished"}
+	}
+	return outcome(r)
 }
 
 // value waits for a run that must succeed and returns its value's JSON text.

@@ -85,8 +85,8 @@ func (m *mesh) verify(exactly bool) {
 		}
 	}
 	for token, n := range started {
-		if n > 1+m.retries[token] {
-			m.t.Errorf("%d bodies of %s have begun, though it is tried %d times more (I5)", n, token, m.retries[token])
+		if most := m.most(token); n > most {
+			m.t.Errorf("%d bodies of %s have begun, at most %d may (I5)", n, token, most)
 		}
 	}
 	for _, e := range m.effects() {
@@ -98,6 +98,18 @@ func (m *mesh) verify(exactly bool) {
 		events = append(events, m.finals(n, first)...)
 	}
 	m.check(events)
+}
+
+// most is how many bodies of a token may begin. Those that begin with "any." are called by several runs; what the module's
+// web calls ends in a letter for its kind.
+func (m *mesh) most(token string) int {
+	switch {
+	case strings.HasPrefix(token, "any."):
+		return 1_000_000
+	case strings.HasSuffix(token, ".r") || strings.HasSuffix(token, ".a"):
+		return 3
+	}
+	return 1 + m.retries[token]
 }
 
 // story tells what became of a run, for people.
@@ -114,14 +126,32 @@ func (m *mesh) story(n *node, run string) string {
 func (m *mesh) finals(n *node, runs map[string]client.RunSummary) (events []checker.Event) {
 	m.t.Helper()
 	for run := range runs {
-		for id, step := range m.document(n, run).Steps {
+		doc := m.document(n, run)
+		for id, step := range doc.Steps {
 			for attempt, x := range step.Executions {
 				e := outcome(x.Result)
-				if r := step.Retries; r != nil && r.Limit != nil {
-					e.Retries, e.Backoff = *r.Limit, min(r.BackoffMin, r.BackoffMax)
+				if r := step.Retries; r != nil {
+					e.Backoff, e.Retries = min(r.BackoffMin, r.BackoffMax), -1
+					if r.Limit != nil {
+						e.Retries = *r.Limit
+					}
 				}
-				if x.Result != nil && x.Result.Retry != nil {
-					e.Retry = *x.Result.Retry
+				if r := x.Result; r != nil {
+					for _, next := range []*int{r.Retry, r.Successor} {
+						if next != nil {
+							e.Retry = *next
+						}
+					}
+					if r.Execution != nil {
+						e.Link = r.Execution.ExecutionID
+					}
+				}
+				e.Call = step.Module + "/" + step.Target
+				for _, a := range step.Arguments {
+					e.Call += " " + compact(string(a.Data))
+				}
+				if id == run+":1" && doc.Parent != nil {
+					e.Parent = doc.Parent.ExecutionID
 				}
 				e.Type, e.Node, e.Run, e.Execution = checker.TypeFinal, n.name, run, id+":"+attempt
 				if step.ParentID != nil {
