@@ -20,8 +20,8 @@ func (r *Cancel) decide(d *decision) (Answer, error) {
 	return Answer{ExecutionID: r.Execution}, nil
 }
 
-// CancelHandles ends executions and their descendants, asked by a running execution of the same project. What is unknown
-// there or has ended is skipped.
+// CancelHandles ends executions and their descendants, and inputs, asked by a running execution of the same project. What
+// is unknown there or has ended is skipped.
 type CancelHandles struct {
 	Session, Execution string
 	Handles            []string
@@ -33,6 +33,9 @@ func (r *CancelHandles) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, h := range r.Handles {
+		if d.cancelInput(by, h) {
+			continue
+		}
 		if e := Visible(&d.View, by.Workspace, h); e != nil {
 			d.cancel(e, "cancelled by execution "+r.Execution)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"io"
 	"slices"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -67,11 +68,11 @@ func writeValue(h hash.Hash, v *state.Value) {
 }
 
 // writeText writes a text so that no two lists of texts are written alike.
-func writeText(h hash.Hash, text string) {
+func writeText(h io.Writer, text string) {
 	writeNumber(h, len(text))
-	h.Write([]byte(text))
+	_, _ = io.WriteString(h, text)
 }
 
-func writeNumber(h hash.Hash, n int) {
-	h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+func writeNumber(h io.Writer, n int) {
+	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
 }

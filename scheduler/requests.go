@@ -44,6 +44,9 @@ var kinds = []struct {
 	{19, "archive_workspace", func() Request { return &ArchiveWorkspace{} }},   // workspaces.go
 	{20, "register_manifests", func() Request { return &RegisterManifests{} }}, // manifests.go
 	{21, "archive_module", func() Request { return &ArchiveModule{} }},         // manifests.go
+	{22, "submit_input", func() Request { return &SubmitInput{} }},             // inputs.go
+	{23, "respond_input", func() Request { return &RespondInput{} }},           // inputs.go
+	{24, "dismiss_input", func() Request { return &DismissInput{} }},           // inputs.go
 }
 
 // Name of a request, for logs.
@@ -86,6 +89,8 @@ func SessionOf(r Request) (session string, ok bool) {
 		return q.Session, true
 	case *RegisterManifests:
 		return q.Session, true
+	case *SubmitInput:
+		return q.Session, true
 	}
 	return "", false
 }
@@ -98,6 +103,7 @@ type Answer struct {
 	Module      string `codec:"m,omitempty"`
 	Target      string `codec:"t,omitempty"`
 	WorkspaceID string `codec:"w,omitempty"`
+	InputID     string `codec:"i,omitempty"`
 }
 
 // Reply answers one request, after its entry was committed.
@@ -128,6 +134,10 @@ const (
 	CodeCancelled    = "cancelled"
 	CodeTooLarge     = "too_large"
 	CodeInternal     = "internal"
+	// CodeInputMismatch: the run asks something else under the same key.
+	CodeInputMismatch = "input_mismatch"
+	// CodeAlreadyResponded: the input has its response.
+	CodeAlreadyResponded = "already_responded"
 )
 
 func refuse(code, format string, args ...any) *Error {

@@ -52,6 +52,10 @@ func samples() []Request {
 		&RegisterManifests{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Session: "S",
 			Modules: []ModuleManifest{{Module: "m", Workflows: []WorkflowDefinition{{Name: "t", Definition: []byte(`{}`)}}}}},
 		&ArchiveModule{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Module: "m"},
+		&SubmitInput{Session: "S", Execution: "R:1:1", Number: 8, Key: "k", Template: "{x}?", Placeholders: []state.Placeholder{{Name: "x", Value: value}},
+			Schema: `{"type":"string"}`, Initial: []byte(`"a"`), Title: "h", Actions: []string{"Yes", "No"}, Requires: state.Tags{"a": {"1"}}},
+		&RespondInput{RequestID: "01HF7YAT00000000000000000A", Input: "R/i1", Value: value},
+		&DismissInput{RequestID: "01HF7YAT00000000000000000A", Input: "R/i1"},
 	}
 }
 

@@ -27,6 +27,11 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 	if result.Type == state.ResultNone || result.Type > state.ResultCancelled {
 		return Answer{}, refuse(CodeBadRequest, "%d is not the type of a result", result.Type)
 	}
+	if result.Value != nil {
+		if err := d.checkReferences(e, []state.Value{*result.Value}); err != nil {
+			return Answer{}, err
+		}
+	}
 	d.finish(e, &result)
 	if result.Type == state.ResultTimeout || result.Type == state.ResultCancelled {
 		d.cancelBelow(e.ID(), e.Attempt) // semantics 13 and 15; other ends of a parent leave its children alone

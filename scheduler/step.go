@@ -61,6 +61,8 @@ const (
 	EventAbort
 	// EventSessionLost: Session is fenced.
 	EventSessionLost
+	// EventResponded: Input has its response; whoever waits for it goes on.
+	EventResponded
 )
 
 // Event is one thing that agents have to be told.
@@ -68,6 +70,7 @@ type Event struct {
 	Kind      EventKind
 	Session   string
 	Execution state.ExecutionID
+	Input     state.InputID
 }
 
 // decision is one request being decided.
@@ -79,7 +82,7 @@ type decision struct {
 }
 
 func (d *decision) tell(kind EventKind, session string, e state.ExecutionID) {
-	d.events = append(d.events, Event{kind, session, e})
+	d.events = append(d.events, Event{Kind: kind, Session: session, Execution: e})
 }
 
 // Step decides a batch on the scratch: the requests in order, then what has fallen due, sweeps and placement. It is

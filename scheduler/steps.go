@@ -56,6 +56,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 			return Answer{}, err
 		}
 	}
+	if err := d.checkReferences(parent, r.Arguments); err != nil {
+		return Answer{}, err
+	}
 	run := *d.Run(parent.Run)
 	key := memoKey(&run, r)
 	if key != "" {
@@ -139,7 +142,7 @@ func (r *RegisterGroup) decide(d *decision) (Answer, error) {
 	return Answer{}, nil
 }
 
-// AddDependency records what an execution waits for.
+// AddDependency records what an execution waits for: executions and inputs.
 type AddDependency struct {
 	Session, Execution string
 	On                 []string
@@ -151,7 +154,7 @@ func (r *AddDependency) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, on := range r.On {
-		if !d.HasDependency(e.ID().String(), on) && Visible(&d.View, e.Workspace, on) != nil {
+		if !d.HasDependency(e.ID().String(), on) && (Visible(&d.View, e.Workspace, on) != nil || VisibleInput(&d.View, e.Workspace, on) != nil) {
 			d.Put(&state.Dependency{Execution: e.ID().String(), On: on})
 		}
 	}

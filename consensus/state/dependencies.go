@@ -2,12 +2,13 @@ package state
 
 import "iter"
 
-// Dependency records that an execution waited for another one. Written with whatever entry comes next; nobody waits
-// for it.
+// Dependency records that an execution waited for another one, or for an input. Written with whatever entry comes next;
+// nobody waits for it.
 type Dependency struct {
 	rowCommon
 	Execution string `codec:"e"`
-	On        string `codec:"o"`
+	// On is the id of the execution or input: inputs have a slash.
+	On string `codec:"o"`
 }
 
 func (*Dependency) table() Table  { return TableDependencies }

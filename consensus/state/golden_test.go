@@ -28,7 +28,7 @@ func goldenRows() []Row {
 			Targets: []DeclaredTarget{{Module: "m", Name: "t", Type: TypeTask}}, OpenedAt: 2, Reason: "why",
 			Provides: Tags{"a": {"1", "2"}, "b": {"3"}}, Accepts: Tags{"c": {"4"}}},
 		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A", Parent: "R0:2:1",
-			Requires: Tags{"a": {"1"}}, Memo: true},
+			Requires: Tags{"a": {"1"}}, Memo: true, Inputs: 1},
 		&Step{Run: "R1", Number: 2, Module: "m", Target: "t", Type: TypeTask, Parent: "R1:1:1", Request: 7, Group: &group,
 			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab", Recurrent: true,
 			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}, DeferKey: "ab",
@@ -43,8 +43,12 @@ func goldenRows() []Row {
 		&Request{Kind: RequestIdempotency, Workspace: "W1", ID: "k", Answer: "R1", ExpiresAt: 9},
 		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", Through: 3, NextStep: 2, Reason: "why"},
 		&Member{ID: "N1", Name: "n", Removed: true, JoinedAt: 10},
-		&Hit{Parent: "R1:1:1", Request: 8, Execution: "R1:2:1", Group: &group},
+		&Hit{Parent: "R1:1:1", Request: 8, Execution: "R1:2:1", Group: &group, Input: "R1/i1"},
 		&Workflow{Workspace: "W1", Module: "m", Name: "t", Definition: []byte(`{"delay":1}`), RegisteredAt: 11},
+		&Input{Run: "R1", Number: 1, Workspace: "W1", Execution: "R1:1:1", Request: 9, Key: "k", Template: "{x}?",
+			Placeholders: []Placeholder{{Name: "x", Value: value}}, Schema: `{"type":"string"}`, Initial: []byte(`"a"`), Title: "h",
+			Actions: []string{"Yes", "No"}, Requires: Tags{"a": {"1"}}, CreatedAt: 12,
+			Response: &Response{Type: ResponseValue, Value: &value, CreatedAt: 13, RequestID: "01HF7YAT00000000000000000B"}},
 	}
 }
 
@@ -145,6 +149,9 @@ func TestNumbersAreForEver(t *testing.T) {
 	fmt.Fprintf(&now, "session %d open %d draining %d lost\n", SessionOpen, SessionDraining, SessionLost)
 	fmt.Fprintf(&now, "sweep %d cancel %d session %d workspace\n", SweepCancel, SweepSession, SweepWorkspace)
 	fmt.Fprintf(&now, "tier %d child %d root\n", TierChild, TierRoot)
+	for r := ResponseNone; r <= ResponseCancelled; r++ {
+		fmt.Fprintf(&now, "response %d %v\n", r, r)
+	}
 	golden(t, "numbers.golden", now.String())
 }
 

@@ -2,15 +2,18 @@ package state
 
 import "iter"
 
-// Hit is a call that made no step: its run had an execution with the same memo key, and the caller was given that.
+// Hit is a request that made nothing: a call whose run had an execution with the same memo key, or a question whose run had
+// an input with the same key; the caller was given that.
 type Hit struct {
 	rowCommon
 	// Parent is the execution that called, Request the number of the call among its requests; together the cause.
 	Parent  string `codec:"p"`
 	Request int64  `codec:"q"`
-	// Execution is the one that was found.
+	// Execution is the one that was found, "" when it was an input.
 	Execution string `codec:"e"`
 	Group     *int   `codec:"g,omitempty"`
+	// Input is the one that was found, "" when it was an execution.
+	Input string `codec:"i,omitempty"`
 }
 
 func (*Hit) table() Table  { return TableHits }

@@ -22,6 +22,8 @@ type Run struct {
 	Requires Tags `codec:"rq,omitempty"`
 	// Memo: its steps are memoised unless they say otherwise.
 	Memo bool `codec:"mo,omitempty"`
+	// Inputs is the number of inputs so far; the next one gets Inputs+1.
+	Inputs int `codec:"in,omitempty"`
 }
 
 func (*Run) table() Table  { return TableRuns }

@@ -26,6 +26,7 @@ const (
 	TableMembers      Table = 12
 	TableHits         Table = 13
 	TableWorkflows    Table = 14
+	TableInputs       Table = 15
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -92,7 +93,12 @@ var specs = []spec{
 		}),
 		by("open", func(e *Execution) (string, bool) { return join(e.Workspace) + e.key(), e.Result == nil }),
 	}},
-	{TableDependencies, "dependencies", func() Row { return &Dependency{} }, nil},
+	{TableDependencies, "dependencies", func() Row { return &Dependency{} }, []index{
+		by("input", func(d *Dependency) (string, bool) {
+			_, ok := ParseInputID(d.On)
+			return join(d.On) + d.key(), ok
+		}),
+	}},
 	{TableGroups, "groups", func() Row { return &Group{} }, nil},
 	{TableRequests, "requests", func() Row { return &Request{} }, []index{
 		by("expiry", func(r *Request) (string, bool) { return be8(r.ExpiresAt) + r.key(), true }),
@@ -100,9 +106,16 @@ var specs = []spec{
 	{TableSweeps, "sweeps", func() Row { return &Sweep{} }, nil},
 	{TableMembers, "members", func() Row { return &Member{} }, nil},
 	{TableHits, "hits", func() Row { return &Hit{} }, []index{
-		by("execution", func(h *Hit) (string, bool) { return join(h.Execution) + h.key(), true }),
+		by("execution", func(h *Hit) (string, bool) { return join(h.Execution) + h.key(), h.Execution != "" }),
 	}},
 	{TableWorkflows, "workflows", func() Row { return &Workflow{} }, nil},
+	{TableInputs, "inputs", func() Row { return &Input{} }, []index{
+		by("cause", func(i *Input) (string, bool) { return join(i.Execution) + be8(i.Request), true }),
+		by("key", func(i *Input) (string, bool) { return join(i.Run, i.Workspace, i.Key) + i.key(), i.Key != "" }),
+		by("open", func(i *Input) (string, bool) {
+			return join(i.Workspace) + be8(i.CreatedAt) + i.key(), i.Response == nil
+		}),
+	}},
 }
 
 // tables is specs by number and by memdb name.

@@ -15,10 +15,10 @@ type Value struct {
 
 // Reference is one entry of Value.References.
 type Reference struct {
-	// Kind is "execution" or "fragment"; assets and inputs come with them.
+	// Kind is "execution", "input" or "fragment"; assets come with them.
 	Kind string `codec:"k"`
 
-	// Of an execution.
+	// ID of an execution or input; the next two of an execution.
 	ID     string `codec:"i"`
 	Module string `codec:"m,omitempty"`
 	Target string `codec:"t,omitempty"`
