@@ -1,0 +1,2 @@
+// Package schema checks JSON against the JSON Schemas of inputs, without ever fetching anything.
+package schema
