@@ -78,6 +78,8 @@ func (e *execution) ask(r scheduler.Request, done func(scheduler.Reply)) {
 		r.Session = e.a.session
 	case *scheduler.RegisterGroup:
 		r.Session = e.a.session
+	case *scheduler.SubmitInput:
+		r.Session = e.a.session
 	}
 	e.a.askLocked(r, done)
 }
@@ -137,14 +139,10 @@ func unsupported(req pyexec.SubmitRequest) error {
 	return nil
 }
 
-// Cancel ends other executions and their descendants.
+// Cancel ends other executions and their descendants, and inputs.
 func (e *execution) Cancel(req pyexec.CancelRequest, reply func(error)) {
 	e.effects.do(func() {
-		handles, err := executionHandles(req.Handles, "cancel_error")
-		if err != nil {
-			reply(err)
-			return
-		}
+		handles := cancelHandles(req.Handles)
 		e.cancelHandles(handles, reply)
 	})
 }
@@ -171,16 +169,6 @@ func (e *execution) cancelHandles(handles []string, done func(error)) {
 			}
 		})
 	}
-}
-
-func executionHandles(handles []pyexec.Handle, code string) (ids []string, err error) {
-	for _, h := range handles {
-		if h.Type != "execution" {
-			return nil, &pyexec.RequestError{Code: code, Message: fmt.Sprintf("handles of type %q are not supported yet", h.Type)}
-		}
-		ids = append(ids, h.ID)
-	}
-	return ids, nil
 }
 
 // Group names a group of calls.

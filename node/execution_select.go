@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -18,10 +17,10 @@ type selecting struct {
 	reply   func(*pyexec.Outcome, error) // nil once answered
 }
 
-// Select waits for the first of some executions to be final. The lowest index wins among those that are.
+// Select waits for the first of some executions and inputs to be final. The lowest index wins among those that are.
 func (e *execution) Select(req pyexec.SelectRequest, reply func(*pyexec.Outcome, error)) {
 	e.effects.do(func() {
-		handles, err := executionHandles(req.Handles, "select_error")
+		handles, err := selectHandles(req.Handles)
 		if err == nil && len(handles) == 0 {
 			err = &pyexec.RequestError{Code: "select_error", Message: "select needs at least one handle"}
 		}
@@ -88,17 +87,24 @@ func (q *selecting) deliver(winner int, o *Outcome, reply func(*pyexec.Outcome, 
 	if q.request.CancelRemaining && len(q.handles) > 1 {
 		var rest []string
 		for i, h := range q.handles {
-			if i != winner {
+			if _, input := state.ParseInputID(h); i != winner && !input { // inputs stay open
 				rest = append(rest, h)
 			}
 		}
 		q.e.cancelHandles(rest, func(error) {})
 	}
 	if o.Unknown {
-		reply(nil, &pyexec.RequestError{Code: "select_error", Message: fmt.Sprintf("not_found: execution %s does not exist", o.Execution)})
+		_, input := state.ParseInputID(o.Execution)
+		reply(nil, unknownHandle(o.Execution, input))
 		return
 	}
-	out, err := q.e.a.Values.outcomeToPython(q.e.ctx, winner, o.Result)
+	var out *pyexec.Outcome
+	var err error
+	if o.Response != nil {
+		out, err = q.e.a.Values.responseToPython(q.e.ctx, winner, o.Response)
+	} else {
+		out, err = q.e.a.Values.outcomeToPython(q.e.ctx, winner, o.Result)
+	}
 	if err != nil {
 		reply(nil, &pyexec.RequestError{Code: "select_error", Message: err.Error()})
 		return
@@ -145,7 +151,7 @@ func (q *selecting) expire() {
 	}
 }
 
-// outcome learns the final result of an execution: a wait for it goes on, a later one is answered from memory.
+// outcome learns the final result of an execution or input: a wait for it goes on, a later one is answered from memory.
 func (a *agent) outcome(o *Outcome) {
 	id, ok := state.ParseExecutionID(o.Execution)
 	a.mu.Lock()

@@ -25,7 +25,7 @@ type Frame struct {
 	Assign  *Assign  `codec:"a,omitempty"`  // run this
 	Abort   *Abort   `codec:"b,omitempty"`  // kill this
 	Answer  *Answer  `codec:"n,omitempty"`  // answers Request
-	Outcome *Outcome `codec:"o,omitempty"`  // an execution has its final result
+	Outcome *Outcome `codec:"o,omitempty"`  // an execution has its final result, or an input its response
 	Nothing *Nothing `codec:"z,omitempty"`  // answers a polling Select
 	Renewed *Renew   `codec:"rd,omitempty"` // answers Renew
 	Fenced  *Fenced  `codec:"f,omitempty"`  // the session is lost
@@ -55,7 +55,7 @@ type Answer struct {
 	Reply scheduler.Reply `codec:"r"`
 }
 
-// Select says that an execution waits for the first of handles to be final.
+// Select says that an execution waits for the first of handles, executions or inputs, to be final.
 type Select struct {
 	Execution string   `codec:"e"`
 	Number    int64    `codec:"n"`
@@ -104,11 +104,13 @@ type Abort struct {
 	Execution string `codec:"e"`
 }
 
-// Outcome is the final result that waiters of an execution see. Unknown means that there is no such execution.
+// Outcome is the final result that waiters of an execution see, or the response to an input. Unknown means that there is no
+// such execution or input.
 type Outcome struct {
-	Execution string        `codec:"e"`
-	Result    *state.Result `codec:"r,omitempty"`
-	Unknown   bool          `codec:"u,omitempty"`
+	Execution string          `codec:"e"` // or input
+	Result    *state.Result   `codec:"r,omitempty"`
+	Unknown   bool            `codec:"u,omitempty"`
+	Response  *state.Response `codec:"p,omitempty"` // of an input
 }
 
 // Nothing ends the answer to a polling Select.
@@ -139,6 +141,8 @@ func (f *Frame) size() int {
 		}
 	case f.Outcome != nil && f.Outcome.Result != nil && f.Outcome.Result.Value != nil:
 		n += len(f.Outcome.Result.Value.Data)
+	case f.Outcome != nil && f.Outcome.Response != nil && f.Outcome.Response.Value != nil:
+		n += len(f.Outcome.Response.Value.Data)
 	case f.Hello != nil:
 		n += 64 * (len(f.Hello.Held) + len(f.Hello.Open.Targets))
 	}

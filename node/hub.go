@@ -23,7 +23,7 @@ type hub struct {
 	renewals map[string]time.Duration
 	// losing are the sessions whose lease has run out and whose loss is being decided: none of them is renewed any more.
 	losing map[string]bool
-	// waiters are, by awaited execution, the waits for it.
+	// waiters are, by awaited execution or input, the waits for it.
 	waiters map[string]map[waiter]bool
 }
 
@@ -272,6 +272,7 @@ func (h *hub) selects(session string, q *Select) {
 	if q.Poll {
 		k.stream.send(&Frame{Nothing: &Nothing{Execution: q.Execution, Number: q.Number}})
 		h.mu.Unlock()
+		h.l.note(session, q)
 		return
 	}
 	if e := k.held[q.Execution]; e != nil {
@@ -299,9 +300,18 @@ func (h *hub) selects(session string, q *Select) {
 // handlesPerRequest keeps a request about many executions well below what fits an entry.
 const handlesPerRequest = 500
 
-// note has the dependencies recorded with whatever entry comes next; nobody waits for it.
+// note has the dependencies recorded with whatever entry comes next; nobody waits for it. Of a poll only those on inputs are:
+// an input is shown to people once it was asked for.
 func (l *leader) note(session string, q *Select) {
-	for some := range slices.Chunk(q.Handles, handlesPerRequest) {
+	var fresh []string
+	view := l.store.View()
+	for _, on := range q.Handles {
+		_, input := state.ParseInputID(on)
+		if (input || !q.Poll) && !view.HasDependency(q.Execution, on) {
+			fresh = append(fresh, on)
+		}
+	}
+	for some := range slices.Chunk(fresh, handlesPerRequest) {
 		r := &scheduler.AddDependency{Session: session, Execution: q.Execution, On: some}
 		_ = l.enqueue(r, false, func(scheduler.Reply, error) {})
 	}
@@ -311,16 +321,34 @@ func (l *leader) note(session string, q *Select) {
 func (h *hub) answerLocked(k *link, q *Select) (any bool) {
 	view := h.l.store.View()
 	for _, name := range q.Handles {
-		e := scheduler.Visible(view, k.workspace, name)
-		if e == nil {
-			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Unknown: true}})
-			any = true
-		} else if r := scheduler.Outcome(view, e.ID()); r != nil {
-			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Result: r}})
+		if o := outcomeOf(view, k.workspace, name); o != nil {
+			k.stream.send(&Frame{Outcome: o})
 			any = true
 		}
 	}
 	return any
+}
+
+// outcomeOf an execution or input as seen from a workspace; nil while there is none.
+func outcomeOf(view *state.View, workspace, name string) *Outcome {
+	if _, ok := state.ParseInputID(name); ok {
+		in := scheduler.VisibleInput(view, workspace, name)
+		switch {
+		case in == nil:
+			return &Outcome{Execution: name, Unknown: true}
+		case in.Response == nil:
+			return nil
+		}
+		return &Outcome{Execution: name, Response: in.Response}
+	}
+	e := scheduler.Visible(view, workspace, name)
+	if e == nil {
+		return &Outcome{Execution: name, Unknown: true}
+	}
+	if r := scheduler.Outcome(view, e.ID()); r != nil {
+		return &Outcome{Execution: name, Result: r}
+	}
+	return nil
 }
 
 // unblock says that an execution goes on, though nothing it waits for has come.

@@ -30,6 +30,10 @@ func (h *hub) tell(events []scheduler.Event) {
 			}
 			delete(h.renewals, e.Session)
 			delete(h.losing, e.Session)
+		case scheduler.EventResponded:
+			if in := view.Input(e.Input); in != nil && in.Response != nil {
+				h.resolveLocked(&Outcome{Execution: e.Input.String(), Response: in.Response})
+			}
 		}
 	}
 }
@@ -62,7 +66,7 @@ func (h *hub) finishedLocked(view *state.View, id state.ExecutionID) {
 	}
 	for e := range scheduler.Chain(view, id) {
 		name := e.ID().String()
-		told := h.resolveLocked(name, result)
+		told := h.resolveLocked(&Outcome{Execution: name, Result: result})
 		if e.Attempt > 1 {
 			continue // its parent knows the first attempt, and asks for another where it was given one
 		}
@@ -75,10 +79,10 @@ func (h *hub) finishedLocked(view *state.View, id state.ExecutionID) {
 	}
 }
 
-// resolveLocked ends the waits for an execution; it gives the sessions that were told.
-func (h *hub) resolveLocked(name string, result *state.Result) (told map[string]bool) {
+// resolveLocked ends the waits for an execution or input; it gives the sessions that were told.
+func (h *hub) resolveLocked(o *Outcome) (told map[string]bool) {
 	told = map[string]bool{}
-	frame := &Frame{Outcome: &Outcome{Execution: name, Result: result}}
+	frame, name := &Frame{Outcome: o}, o.Execution
 	for w := range h.waiters[name] {
 		k := h.links[w.session]
 		if k == nil {

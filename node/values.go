@@ -126,6 +126,12 @@ func (v values) reference(ctx context.Context, raw json.RawMessage) (state.Refer
 	if kind == "fragment" {
 		return state.Reference{}, fmt.Errorf("%s is not a fragment: format, path, size and metadata are expected", raw)
 	}
+	if kind == "input" {
+		if json.Unmarshal(parts[1], &id) != nil {
+			return state.Reference{}, fmt.Errorf("%s has no input id", raw)
+		}
+		return state.Reference{Kind: kind, ID: id}, nil
+	}
 	if kind != "execution" {
 		return state.Reference{}, fmt.Errorf("references of kind %q are not supported yet", kind)
 	}
@@ -160,13 +166,21 @@ func (v values) toPython(ctx context.Context, in *state.Value) (pyexec.Value, er
 
 func (v values) referenceToPython(ctx context.Context, r state.Reference) (json.RawMessage, error) {
 	if r.Kind != "fragment" {
-		return json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
+		return named(r)
 	}
 	path, err := v.blobs.Path(ctx, r.BlobKey)
 	if err != nil {
 		return nil, fmt.Errorf("failed to download blob: %w", err)
 	}
 	return pyexec.Fragment{Format: r.Format, Path: path, Size: r.Size, Metadata: r.Metadata}.Reference()
+}
+
+// named is a reference to an execution or input as adapter-protocol 3.2 writes it.
+func named(r state.Reference) (json.RawMessage, error) {
+	if r.Kind == "input" {
+		return json.Marshal([]string{r.Kind, r.ID})
+	}
+	return json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
 }
 
 // toJournal keeps a value of a log line. References stay arrays, a fragment's with the key of its blob in place of its file.
@@ -181,7 +195,7 @@ func (v values) toJournal(ctx context.Context, in *pyexec.Value) (journal.Value,
 	}
 	var references []json.RawMessage
 	for _, r := range kept.References {
-		raw, err := json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
+		raw, err := named(r)
 		if r.Kind == "fragment" {
 			raw, err = pyexec.Fragment{Format: r.Format, Path: r.BlobKey, Size: r.Size, Metadata: r.Metadata}.Reference()
 		}

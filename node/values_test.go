@@ -127,6 +127,7 @@ func TestWrongReferences(t *testing.T) {
 		{`5`, "5 is not a reference"},
 		{`["execution"]`, "is not a reference"},
 		{`["execution",5]`, "has no execution id"},
+		{`["input",5]`, "has no input id"},
 		{`["asset","A1",null,1,2]`, `references of kind "asset" are not supported yet`},
 		{`["fragment","bytes"]`, "is not a fragment"},
 		{`["fragment","bytes",7,1,{}]`, "is not a fragment"},

@@ -83,6 +83,16 @@ func (h *scriptHost) Cancel(r CancelRequest, reply func(error)) {
 	reply(nil)
 }
 
+func (h *scriptHost) Input(r InputRequest, reply func(InputReply, error)) {
+	h.note("input %d key=%s title=%s actions=%q schema=%s initial=%s requires=%v who=%s: %s", r.Number, r.Key, r.Title, r.Actions, r.Schema,
+		r.Initial, r.Requires, r.Placeholders["who"].Value, r.Template)
+	if r.Template == "refused" {
+		reply(InputReply{}, &RequestError{Code: "input_error", Message: "server error: invalid_schema: so"})
+		return
+	}
+	reply(InputReply{InputID: "R/i1"}, nil)
+}
+
 func handles(hs []Handle) string {
 	s := ""
 	for _, x := range hs {

@@ -30,9 +30,9 @@ var frames = map[string]frame{
 	"submit_execution": {request: true, code: "submit_error", handle: onSubmit},
 	"select":           {request: true, code: "select_error", handle: onSelect},
 	"cancel":           {request: true, code: "cancel_error", handle: onCancel},
+	"submit_input":     {request: true, code: "input_error", handle: onInput},
 
 	"suspend":       {request: true, code: "suspend_error", handle: notYet("suspending is")},
-	"submit_input":  {request: true, code: "input_error", handle: notYet("inputs are")},
 	"persist_asset": {request: true, code: "persist_error", handle: notYet("assets are")},
 	"get_asset":     {request: true, code: "get_asset_error", handle: notYet("assets are")},
 	"upload_blob":   {request: true, code: "upload_error", handle: notYet("assets are")},
@@ -180,6 +180,24 @@ func onCancel(b *body, id int64, params json.RawMessage) error {
 	slot := b.exec.replies.ordered(id, "cancel_error")
 	b.call(func(h Host) {
 		h.Cancel(req, func(err error) { slot.answer(struct{}{}, err) })
+	})
+	return nil
+}
+
+func onInput(b *body, id int64, params json.RawMessage) error {
+	var req InputRequest
+	if err := parse(params, &req); err != nil {
+		return err
+	}
+	req.Number = id
+	slot := b.exec.replies.ordered(id, "input_error")
+	b.call(func(h Host) {
+		h.Input(req, func(r InputReply, err error) {
+			slot.answer(r, err)
+			for _, v := range req.Placeholders {
+				b.exec.dropFiles(v)
+			}
+		})
 	})
 	return nil
 }

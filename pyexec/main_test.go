@@ -240,6 +240,10 @@ func (h *testHost) Cancel(req CancelRequest, reply func(error)) {
 	reply(nil)
 }
 
+func (h *testHost) Input(_ InputRequest, reply func(InputReply, error)) {
+	reply(InputReply{}, &RequestError{Code: "input_error", Message: "nobody answers here"})
+}
+
 func (h *testHost) Group(id int, name string) {
 	h.group = append(h.group, fmt.Sprintf("%d:%s", id, name))
 }

@@ -89,6 +89,7 @@ type Host interface {
 	Submit(req SubmitRequest, reply func(SubmitReply, error))
 	Select(req SelectRequest, reply func(*Outcome, error)) // a nil Outcome = the wait ended without a winner
 	Cancel(req CancelRequest, reply func(error))
+	Input(req InputRequest, reply func(InputReply, error))
 	Group(id int, name string) // name "" = none
 	Log(level int, template *string, values map[string]Value)
 	Result(Result) // exactly once unless killed
@@ -135,6 +136,24 @@ type SelectRequest struct {
 type CancelRequest struct {
 	Number  int64    `json:"-"`
 	Handles []Handle `json:"handles"`
+}
+
+// InputRequest is adapter-protocol 4.5: a question to a person. Initial is null or absent when there is none.
+type InputRequest struct {
+	Number       int64               `json:"-"`
+	Template     string              `json:"template"`
+	Placeholders map[string]Value    `json:"placeholders"`
+	Schema       string              `json:"schema"` // JSON Schema, as JSON text; "" = any answer
+	Key          string              `json:"key"`    // "" = always a new input
+	Title        string              `json:"title"`
+	Actions      []string            `json:"actions"` // labels: respond, dismiss
+	Initial      json.RawMessage     `json:"initial"`
+	Requires     map[string][]string `json:"requires"`
+}
+
+// InputReply names the input that was made or found.
+type InputReply struct {
+	InputID string `json:"input_id"`
 }
 
 // Handle names something to wait for or to cancel.
