@@ -33,6 +33,8 @@ const (
 	CodeRunRequired     = "run_required"
 	CodeHashMismatch    = "hash_mismatch"
 	CodeInvalidKey      = "invalid_key"
+	// CodeValidationFailed: an answer does not fit the schema of its input; the details say where, as a text.
+	CodeValidationFailed = "validation_failed"
 )
 
 // statuses of the codes; another one is 500.
@@ -57,6 +59,10 @@ var statuses = map[string]int{
 	CodeRunRequired:            http.StatusBadRequest,
 	CodeHashMismatch:           http.StatusBadRequest,
 	CodeInvalidKey:             http.StatusBadRequest,
+	CodeValidationFailed:       http.StatusUnprocessableEntity,
+
+	scheduler.CodeInputMismatch:    http.StatusConflict,
+	scheduler.CodeAlreadyResponded: http.StatusConflict,
 }
 
 // NoQuorum answers what needs a majority of the voters while none can be reached.

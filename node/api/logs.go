@@ -181,6 +181,9 @@ func newLogReference(raw json.RawMessage) any {
 		return fragmentReference{kind, format, key, size, rawJSON(metadata)}
 	}
 	var parts []string
+	if json.Unmarshal(raw, &parts) == nil && len(parts) >= 2 && parts[0] == "input" {
+		return inputReference{parts[0], parts[1]}
+	}
 	if json.Unmarshal(raw, &parts) != nil || len(parts) < 2 || parts[0] != "execution" {
 		return raw
 	}

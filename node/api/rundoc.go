@@ -36,26 +36,43 @@ type stepDoc struct {
 }
 
 type executionDoc struct {
-	ExecutionID  string                   `json:"executionId"`
-	WorkspaceID  string                   `json:"workspaceId"`
-	Node         *string                  `json:"node"`
-	CreatedAt    int64                    `json:"createdAt"`
-	CreatedBy    *actor                   `json:"createdBy"`
-	ExecuteAfter *int64                   `json:"executeAfter"`
-	AssignedAt   *int64                   `json:"assignedAt"`
-	CompletedAt  *int64                   `json:"completedAt"`
-	Groups       map[string]*string       `json:"groups"`
-	Assets       map[string]any           `json:"assets"`
-	Dependencies map[string]dependencyDoc `json:"dependencies"`
-	Children     []childDoc               `json:"children"`
-	Inputs       map[string]any           `json:"inputs"`
-	Result       any                      `json:"result"`
-	Metrics      map[string]any           `json:"metrics"`
+	ExecutionID  string                 `json:"executionId"`
+	WorkspaceID  string                 `json:"workspaceId"`
+	Node         *string                `json:"node"`
+	CreatedAt    int64                  `json:"createdAt"`
+	CreatedBy    *actor                 `json:"createdBy"`
+	ExecuteAfter *int64                 `json:"executeAfter"`
+	AssignedAt   *int64                 `json:"assignedAt"`
+	CompletedAt  *int64                 `json:"completedAt"`
+	Groups       map[string]*string     `json:"groups"`
+	Assets       map[string]any         `json:"assets"`
+	Dependencies map[string]any         `json:"dependencies"` // resultDependency or inputDependency
+	Children     []childDoc             `json:"children"`
+	Inputs       map[string]inputStatus `json:"inputs"`
+	Result       any                    `json:"result"`
+	Metrics      map[string]any         `json:"metrics"`
 }
 
-type dependencyDoc struct {
+type resultDependency struct {
 	Type      string  `json:"type"`
 	Execution execRef `json:"execution"`
+}
+
+type inputDependency struct {
+	Type    string `json:"type"`
+	InputID string `json:"inputId"`
+	inputStatus
+}
+
+func newDependency(v *state.View, on string) any {
+	if id, ok := state.ParseInputID(on); ok {
+		doc := inputDependency{Type: "input", InputID: on}
+		if in := v.Input(id); in != nil {
+			doc.inputStatus = newInputStatus(in)
+		}
+		return doc
+	}
+	return resultDependency{"result", newExecRef(v, on, "", "")}
 }
 
 type childDoc struct {
@@ -158,14 +175,14 @@ func newExecutionDoc(v *state.View, e *state.Execution) *executionDoc {
 	doc := &executionDoc{
 		ExecutionID: e.ID().String(), WorkspaceID: e.Workspace, Node: nodeName(v, e), CreatedAt: e.CreatedAt,
 		ExecuteAfter: timeOrNil(e.ExecuteAfter), AssignedAt: timeOrNil(e.AssignedAt), CompletedAt: timeOrNil(e.CompletedAt),
-		Groups: map[string]*string{}, Assets: map[string]any{}, Dependencies: map[string]dependencyDoc{},
-		Children: []childDoc{}, Inputs: map[string]any{}, Result: newResultDoc(v, e.Result), Metrics: map[string]any{},
+		Groups: map[string]*string{}, Assets: map[string]any{}, Dependencies: map[string]any{},
+		Children: []childDoc{}, Inputs: inputsOf(v, e.ID()), Result: newResultDoc(v, e.Result), Metrics: map[string]any{},
 	}
 	for g := range v.Groups(e.ID()) {
 		doc.Groups[strconv.Itoa(g.ID)] = textOrNil(g.Name)
 	}
 	for d := range v.Dependencies(e.ID()) {
-		doc.Dependencies[d.On] = dependencyDoc{"result", newExecRef(v, d.On, "", "")}
+		doc.Dependencies[d.On] = newDependency(v, d.On)
 	}
 	doc.Children = newChildDocs(v, e.ID())
 	return doc

@@ -43,7 +43,16 @@ type fragmentReference struct {
 	Metadata json.RawMessage `json:"metadata"`
 }
 
+// inputReference names an input.
+type inputReference struct {
+	Type    string `json:"type"`
+	InputID string `json:"inputId"`
+}
+
 func newReference(v *state.View, ref state.Reference) any {
+	if ref.Kind == "input" {
+		return inputReference{ref.Kind, ref.ID}
+	}
 	if ref.Kind == "fragment" {
 		metadata := json.RawMessage("{}")
 		if len(ref.Metadata) > 0 {

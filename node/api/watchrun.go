@@ -90,8 +90,8 @@ const maxExtras = 100
 type runWatch struct {
 	run  seenRun
 	seen map[state.ExecutionID]*state.Execution
-	// extras counts the dependencies, groups and memo hits of unfinished executions, which come without a change of the
-	// execution.
+	// extras counts the dependencies, groups, memo hits and inputs, and responses to these, of unfinished executions, which come
+	// without a change of the execution.
 	extras map[state.ExecutionID]int
 	// open are the executions that have the outcome of another, as long as there is none.
 	open map[state.ExecutionID]bool
@@ -158,8 +158,17 @@ func markParent(v *state.View, id state.StepID, dirty map[state.StepID]bool) {
 }
 
 func countExtras(v *state.View, id state.ExecutionID) (n int) {
-	for range v.Dependencies(id) {
+	for d := range v.Dependencies(id) {
 		n++
+		if on, ok := state.ParseInputID(d.On); ok && ended(v.Input(on)) {
+			n++
+		}
+	}
+	for in := range v.InputsOf(id) {
+		n++
+		if ended(in) {
+			n++
+		}
 	}
 	for range v.Groups(id) {
 		n++
@@ -169,3 +178,6 @@ func countExtras(v *state.View, id state.ExecutionID) (n int) {
 	}
 	return n
 }
+
+// ended tells whether an input has its response.
+func ended(in *state.Input) bool { return in != nil && in.Response != nil }
