@@ -37,7 +37,7 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"free slots go unnoticed", "SimFiveHundred|SimBlockedRoots", "leader.go", "	l.kicked = true\n", ""},
 	{"a refused proposal ends the lead", "SimLeaderOutlives", "leader.go", "			if !l.resume() {\n				return\n			}", "			<-l.ctx.Done()\n			return"},
 	{"a first question without an answer ends the lead", "SimLeaderOutlives", "coordinator.go", "			if !pause(ctx, againAfter) {\n				return\n			}", "			return"},
-	{"who waits for an attempt is not told of the last one", "SimRetry", "hub_events.go", "		told := h.resolveLocked(name, result)\n", "		var told map[string]bool\n		if e.Result == result {\n			told = h.resolveLocked(name, result)\n		}\n"},
+	{"who waits for an attempt is not told of the last one", "SimRetry", "hub_events.go", "		told := h.resolveLocked(&Outcome{Execution: name, Result: result})\n", "		var told map[string]bool\n		if e.Result == result {\n			told = h.resolveLocked(&Outcome{Execution: name, Result: result})\n		}\n"},
 	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
 }
 
