@@ -53,6 +53,13 @@ func commands() []command {
 
 		{name: "logs", args: "RUN [RUN:STEP:ATTEMPT]", short: "Show what a run logged and printed", min: 1, max: 2,
 			make: func() options { return &logsOptions{} }},
+		{name: "inputs list", short: "List the questions that runs ask people and wait for", make: func() options { return &inputsListOptions{} }},
+		{name: "inputs inspect", args: "INPUT", short: "Show a question, and its answer", min: 1, max: 1,
+			make: func() options { return &inputsInspectOptions{} }},
+		{name: "inputs respond", args: "INPUT JSON", short: "Answer a question", min: 2, max: 2,
+			make: func() options { return &inputsRespondOptions{} }},
+		{name: "inputs dismiss", args: "INPUT", short: "Decline to answer a question", min: 1, max: 1,
+			make: func() options { return &inputsDismissOptions{} }},
 		{name: "manifests inspect", short: "List the registered workflows", make: func() options { return &manifestsInspectOptions{} }},
 		{name: "manifests discover", args: "[MODULE...]", short: "List the workflows of modules, imported here; asks no node", max: -1,
 			make: func() options { return &manifestsDiscoverOptions{} }},

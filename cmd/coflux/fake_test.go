@@ -90,6 +90,7 @@ const fakeNodes = `{"leader":"id1","quorum":true,"term":3,"index":99,"nodes":[
 // fakeTopics are the documents below /topics/workspaces/W1/.
 var fakeTopics = map[string]string{
 	"manifests": `{"example1.repo":{"my_workflow":{"parameters":[{"name":"name","default":null,"annotation":null},{"name":"n","default":"1","annotation":"int"}],"waitFor":[],"cache":null,"defer":null,"delay":0,"retries":null,"requires":{}}}}`,
+	"inputs":    `{"Rwait/i2":{"runId":"Rwait","createdAt":1795417523552,"title":null,"requires":{}},"Rask/i1":{"runId":"Rask","createdAt":1795417523551,"title":"Ship it?","requires":{"team":["eu","us"]}}}`,
 	"queue":     `{"Rwait:1:1":{"module":"example1.repo","target":"slow","runId":"Rwait","stepId":"Rwait:1","stepNumber":1,"attempt":1,"executeAfter":null,"createdAt":1795417523552,"assignedAt":1795417523560,"dependencies":[],"requires":{}},"Rwait:2:1":{"module":"example1.repo","target":"later","runId":"Rwait","stepId":"Rwait:2","stepNumber":2,"attempt":1,"executeAfter":null,"createdAt":1795417523553,"assignedAt":null,"dependencies":["Rwait:1:1"],"requires":{"gpu":["a","b"]},"reason":null},"Rwait:3:1":{"module":"example1.repo","target":"later","runId":"Rwait","stepId":"Rwait:3","stepNumber":3,"attempt":1,"executeAfter":null,"createdAt":1795417523554,"assignedAt":null,"dependencies":[],"requires":{"gpu":["c"]},"reason":"no node that serves the task example1.repo/later provides gpu:c"}}`,
 	"sessions":  `{"7vZHRdsHcFtSl":{"connected":true,"executing":1,"concurrency":8,"poolName":null,"targets":{"example1.repo":["build_greeting","my_workflow"]},"provides":{},"accepts":{},"workerState":"active","executions":1}}`,
 }
@@ -129,6 +130,9 @@ func newFakeNode() *fakeNode {
 	mux.HandleFunc("POST /api/submit_workflow", n.submit)
 	mux.HandleFunc("POST /api/cancel_execution", n.cancel)
 	mux.HandleFunc("POST /api/create_workspace", n.create)
+	mux.HandleFunc("POST /api/get_input", n.input)
+	mux.HandleFunc("POST /api/respond_input", n.endInput)
+	mux.HandleFunc("POST /api/dismiss_input", n.endInput)
 	for _, path := range []string{"update_workspace", "pause_workspace", "resume_workspace", "archive_workspace", "rerun_step",
 		"register_manifests", "archive_module"} {
 		mux.HandleFunc("POST /api/"+path, n.change)

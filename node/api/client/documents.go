@@ -21,6 +21,12 @@ type Document[T any] struct {
 
 // read fetches a document, from the node's own copy if there is no quorum and the client allows it.
 func read[T any](ctx context.Context, c *Client, path string, query url.Values) (Document[T], error) {
+	return readCall[T](ctx, c, call{method: http.MethodGet, path: path, idempotent: true}, query)
+}
+
+// readCall is read for a call that is not a plain GET; the query is added to its path.
+func readCall[T any](ctx context.Context, c *Client, cl call, query url.Values) (Document[T], error) {
+	path := cl.path
 	var doc Document[T]
 	stale := url.Values{"consistency": {"stale"}}
 	for k, v := range query {
@@ -29,10 +35,12 @@ func read[T any](ctx context.Context, c *Client, path string, query url.Values) 
 	if c.Stale {
 		query, doc.Stale = stale, true
 	}
-	rep, err := c.do(ctx, call{method: http.MethodGet, path: withQuery(path, query), idempotent: true})
+	cl.path = withQuery(path, query)
+	rep, err := c.do(ctx, cl)
 	fallBack := IsCode(err, CodeNoQuorum) && !doc.Stale && c.OnStale != nil
 	if fallBack {
-		rep, err = c.do(ctx, call{method: http.MethodGet, path: withQuery(path, stale), idempotent: true})
+		cl.path = withQuery(path, stale)
+		rep, err = c.do(ctx, cl)
 		doc.Stale = true
 	}
 	if err != nil {
