@@ -383,6 +383,10 @@ func impostor(r scheduler.Request, session string) scheduler.Request {
 		other := *r
 		other.Session = session
 		return &other
+	case *scheduler.SubmitInput:
+		other := *r
+		other.Session = session
+		return &other
 	}
 	return r
 }

@@ -25,6 +25,7 @@ type simBody struct {
 	asking    bool
 	request   scheduler.Request
 	answered  func(scheduler.Reply)
+	asker     asker
 }
 
 func newSimBody(a *simAgent, id string) *simBody {
@@ -33,6 +34,7 @@ func newSimBody(a *simAgent, id string) *simBody {
 	arguments := step.Arguments[0].Data
 	b := &simBody{simAgent: a, id: id, calls: map[string]*scheduler.SubmitStep{}, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
 	b.recurrent = step.Recurrent
+	b.asker = asker{rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(1000+e.Attempt))), left: 2}
 	if b.depth > 0 {
 		b.left = b.rng.IntN(3) + int(b.depth/3)
 	}
@@ -53,7 +55,11 @@ func (b *simBody) run() {
 			if !b.look() {
 				return
 			}
-		default:
+		case b.asker.wait != "":
+			if !b.lookInput() {
+				return
+			}
+		case !b.asks():
 			b.next()
 		}
 	}

@@ -23,6 +23,7 @@ type oracle struct {
 	runs     map[string]int // run -> steps
 	runTags  map[string]state.Tags
 	runMemo  map[string]bool
+	inputs   map[string]*oracleInput
 	index    uint64
 	time     int64
 	view     *state.View // after the turn that is looked at
@@ -75,11 +76,12 @@ type oracleExec struct {
 	recurrent bool
 	delay     int64
 	hits      map[int64]string // by number of the request
+	asked     map[int64]string // inputs, likewise
 }
 
 func newOracle() *oracle {
 	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, rooms: map[string]*oracleRoom{}, byULID: map[string]string{},
-		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}, runMemo: map[string]bool{}}
+		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}, runMemo: map[string]bool{}, inputs: map[string]*oracleInput{}}
 }
 
 // resultText is a result in a form that can be compared.
@@ -112,7 +114,7 @@ func (o *oracle) check(t *turn, v *state.View) error {
 	if err := o.compare(t, v); err != nil {
 		return err // what is not in the books cannot be looked at further
 	}
-	return errors.Join(o.placement(t, v), o.reasons(v))
+	return errors.Join(o.placement(t, v), o.reasons(v), o.compareInputs(t, v))
 }
 
 func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) error {
@@ -134,6 +136,14 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 		}
 	case *scheduler.CancelHandles:
 		return o.cancelHandles(r, reply)
+	case *scheduler.SubmitInput:
+		return o.submitInput(r, reply)
+	case *scheduler.RespondInput:
+		return o.responded(r.Input, r.RequestID, "value "+string(r.Value.Data), reply, now)
+	case *scheduler.DismissInput:
+		return o.responded(r.Input, r.RequestID, "dismissed", reply, now)
+	case *scheduler.AddDependency:
+		return o.awaits(r, reply)
 	case *scheduler.OpenSession:
 		return o.open(r, reply)
 	case *scheduler.UpdateSession:
@@ -200,6 +210,9 @@ func (o *oracle) cancelHandles(r *scheduler.CancelHandles, reply scheduler.Reply
 		return err
 	}
 	for _, h := range r.Handles {
+		if o.cancelInput(by, h) {
+			continue
+		}
 		if e := o.execs[h]; e != nil && o.rooms[e.workspace].project == o.rooms[by.workspace].project {
 			o.cancel(e)
 		}

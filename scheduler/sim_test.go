@@ -72,6 +72,7 @@ type sim struct {
 	oracle *oracle
 	agents []*simAgent
 	users  []*simUser
+	person *simPerson
 	// inbox is what waits at the present leader.
 	inbox []mail
 	// sent are copies of requests that may arrive again, however late.
@@ -112,6 +113,7 @@ func newSim(seed uint64, log func(string, ...any)) *sim {
 		stores: []*state.Store{state.New(), state.New()}, oracle: newOracle(), starts: map[string]int{}, log: log,
 	}
 	s.found()
+	s.person = newSimPerson(s, seed)
 	for i := range 1 + s.rng.IntN(3) {
 		s.agents = append(s.agents, newSimAgent(s, i))
 	}
@@ -145,12 +147,7 @@ func (s *sim) send(r scheduler.Request, done func(scheduler.Reply)) {
 // act lets everybody do something, perhaps breaks something, and lets the leader decide.
 func (s *sim) act() {
 	s.now += int64(s.rng.IntN(40))
-	for _, u := range s.users {
-		u.act()
-	}
-	for _, a := range s.agents {
-		a.act()
-	}
+	s.actors()
 	if len(s.sent) > 0 && s.chance(15) {
 		s.inbox = append(s.inbox, mail{s.sent[s.rng.IntN(len(s.sent))], nil})
 	}
@@ -328,6 +325,7 @@ func (s *sim) changeLeader() {
 	for _, u := range s.users {
 		u.waiting = false
 	}
+	s.person.waiting = false
 }
 
 // snapshot replaces a replica by one that was restored from another's snapshot, or adds it.
@@ -353,12 +351,7 @@ func (s *sim) settle() {
 	s.tracef("calm")
 	for range 400 {
 		s.rescue()
-		for _, u := range s.users {
-			u.act()
-		}
-		for _, a := range s.agents {
-			a.act()
-		}
+		s.actors()
 		if next := s.view().NextDue(); next != nil && len(s.inbox) == 0 {
 			s.now = max(s.now, next.ExecuteAfter)
 		}

@@ -162,11 +162,12 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	known := map[permission]bool{permOpen: true, permRead: true, permSubmit: true, permWorker: true, permAdmin: true, permSuper: true}
 	seen := map[string]bool{}
+	asked := map[string]bool{"/api/get_input": true} // reads, with a body as ids of inputs have a slash
 	for _, r := range routes {
 		if !known[r.needs] || r.handle == nil || r.doc == "" || seen[r.method+r.path] {
 			t.Errorf("%s %s is not a whole row of the table", r.method, r.path)
 		}
-		if r.method != "GET" && r.method != "HEAD" && (r.needs == permRead || r.needs == permOpen) {
+		if r.method != "GET" && r.method != "HEAD" && (r.needs == permRead || r.needs == permOpen) && !asked[r.path] {
 			t.Errorf("%s %s changes things with permission %q", r.method, r.path, r.needs)
 		}
 		if !isRoute(strings.ReplaceAll(r.path, "{", "x")) {
