@@ -23,15 +23,19 @@ import (
 )
 
 // TestSimNemesis runs seeded faults against meshes that run random programs, heals them and checks the invariants.
-// COFLUX_SIM_SEEDS sets how many; COFLUX_SIM_SEED=k replays the faults and programs of one and prints them (Raft's own luck
-// is not seeded: repeat a rare one with -count).
+// COFLUX_SLOW=1 makes it 200, COFLUX_SIM_SEEDS sets how many; COFLUX_SIM_SEED=k replays the faults and programs of one and
+// prints them (Raft's own luck is not seeded: repeat a rare one with -count).
 func TestSimNemesis(t *testing.T) {
 	t.Parallel()
 	if seed := simEnv(t, "COFLUX_SIM_SEED", 0); seed > 0 {
 		synctest.Test(t, func(t *testing.T) { nemesisRun(t, seed, t.Logf) })
 		return
 	}
-	seeds := simEnv(t, "COFLUX_SIM_SEEDS", 200)
+	seeds := uint64(60)
+	if os.Getenv("COFLUX_SLOW") != "" {
+		seeds = 200
+	}
+	seeds = simEnv(t, "COFLUX_SIM_SEEDS", seeds)
 	var next atomic.Uint64
 	for range 2 {
 		t.Run("", func(t *testing.T) {

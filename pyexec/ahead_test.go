@@ -107,7 +107,7 @@ func TestUnfitModules(t *testing.T) {
 				"exec('class Channel: pass', g.__dict__)\nc = g.Channel()\n",
 			"its import opens a gRPC channel",
 		},
-		"hang":  {onlyAhead + "while ahead: pass\n", "it is not imported within 5s"},
+		"hang":  {onlyAhead + "import time\nwhile ahead: time.sleep(1)\n", "it is not imported within 5s"},
 		"exit":  {onlyAhead + "if ahead: os._exit(7)\n", "it has ended (exit status 7)"},
 		"crash": {onlyAhead + "import ctypes\nif ahead: ctypes.string_at(0)\n", "segmentation fault"},
 		"raise": {onlyAhead + "if ahead: 1/0\n", "ZeroDivisionError: division by zero"},

@@ -122,7 +122,7 @@ func newWatching(t *testing.T, watcher func() (*fsnotify.Watcher, error), module
 	r := &reloading{t: t, dir: source(t, files), seen: make(chan Discovery, 64)}
 	r.engine = newEngine(t, func(c *Config) { c.Path, c.Modules = []string{r.dir}, modules })
 	if watcher != nil {
-		r.pool.newWatcher = watcher
+		r.pool.newWatcher, r.pool.scanEvery = watcher, 100*time.Millisecond
 	}
 	if _, err := r.pool.Discover(context.Background()); err != nil {
 		t.Fatal(err)

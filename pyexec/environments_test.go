@@ -31,8 +31,12 @@ func TestSeveralEnvironments(t *testing.T) { bothWays(t, severalEnvironments) }
 
 func severalEnvironments(t *testing.T, way func(*Config)) {
 	dir := source(t, map[string]string{"shop/__init__.py": "", "shop/flows.py": where, "stock.py": where, "plain.py": where})
+	b, err := base()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, env := range []string{"one", "two"} {
-		out, err := exec.Command("python3", "-m", "venv", "--without-pip", filepath.Join(dir, env)).CombinedOutput()
+		out, err := exec.Command(b.python, "-m", "venv", "--without-pip", filepath.Join(dir, env)).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}

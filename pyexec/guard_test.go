@@ -31,7 +31,7 @@ func helperMain(args string) {
 	way := os.Getenv(executorTestEnv)
 	cfg := Config{
 		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 1, Scratch: scratch, Boot: helperBoot + scratch,
-		Executor: way, Logger: hclog.NewNullLogger(),
+		Python: os.Getenv("COFLUX_TEST_PYTHON"), Executor: way, Logger: hclog.NewNullLogger(),
 	}
 	if way == ahead {
 		cfg.Executor = "fork"
@@ -94,9 +94,10 @@ func listener(t *testing.T) (string, chan string) {
 func startHelper(t *testing.T, lease int, way string) (*exec.Cmd, []int, chan string) {
 	t.Helper()
 	addr, said := listener(t)
-	scratch := t.TempDir()
+	scratch, python := scratch(t)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s,%d", helperEnv, scratch, addr, lease), executorTestEnv+"="+way)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s,%d", helperEnv, scratch, addr, lease), executorTestEnv+"="+way,
+		"COFLUX_TEST_PYTHON="+python)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // when a test panics
 	if err := cmd.Start(); err != nil {

@@ -40,6 +40,12 @@ func TestParseLimits(t *testing.T) {
 
 const unlimited = "-1"
 
+// burners use a processor up, each with the executors of one way; who sets the limit is the same in all.
+var burners = map[string]func(*engine) bool{
+	"burns":            func(e *engine) bool { return !e.pool.py.fork },
+	"burns_stubbornly": func(e *engine) bool { return e.allImported() },
+}
+
 func TestLimits(t *testing.T) { bothWays(t, limits) }
 
 func limits(t *testing.T, way func(*Config)) {
@@ -80,6 +86,9 @@ func limits(t *testing.T, way func(*Config)) {
 	} {
 		t.Run(c.target, func(t *testing.T) {
 			t.Parallel()
+			if burns, ok := burners[c.target]; ok && os.Getenv("COFLUX_SLOW") == "" && !burns(free) {
+				t.Skip("it needs a processor for a second or two: every way runs with COFLUX_SLOW=1")
+			}
 			if got := c.e.start(Job{Module: "limited", Target: c.target}).wait(t).ends(); !strings.HasPrefix(got, c.want) {
 				t.Errorf("ended as %s\nwant %s", got, c.want)
 			}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +25,52 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(helperEnv); args != "" {
 		helperMain(args)
 	}
-	goleak.VerifyTestMain(m)
+	flag.Parse()
+	// The tests wait for other processes most of the time.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)+2)); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if b, err := base(); err == nil {
+			os.RemoveAll(filepath.Dir(b.sdk))
+		}
+		os.Exit(code)
+	}))
+}
+
+// prepared is what every engine needs and what takes longer than most tests: the interpreter itself, where python3 is a script
+// that looks for one, and the embedded package, unpacked and compiled.
+type prepared struct{ python, sdk string }
+
+// base prepares them once. TestPackage and others that are about the search and the package do without.
+var base = sync.OnceValues(func() (prepared, error) {
+	found, _, err := chooseInterpreter(os.Getenv("COFLUX_TEST_PYTHON"), nil)
+	if err != nil {
+		return prepared{}, err
+	}
+	dir, err := os.MkdirTemp("", "coflux-pyexec-test-")
+	if err != nil {
+		return prepared{}, err
+	}
+	sdk, err := unpackSDK(dir)
+	if err != nil {
+		return prepared{}, err
+	}
+	return prepared{found.Executable, sdk}, compileSDK(sdk, found)
+})
+
+// scratch is a scratch directory that has the embedded package already, and the interpreter.
+func scratch(t testing.TB) (dir, python string) {
+	t.Helper()
+	b, err := base()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if err := os.Symlink(b.sdk, filepath.Join(dir, filepath.Base(b.sdk))); err != nil {
+		t.Fatal(err)
+	}
+	return dir, b.python
 }
 
 // executorTestEnv chooses Config.Executor for the tests that do not try both.
@@ -71,9 +119,10 @@ type testHost struct {
 
 func newEngine(t testing.TB, change func(*Config)) *engine {
 	t.Helper()
+	dir, python := scratch(t)
 	cfg := Config{
-		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 2, Scratch: t.TempDir(),
-		Python: os.Getenv("COFLUX_TEST_PYTHON"), Executor: os.Getenv(executorTestEnv), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
+		Path: []string{"testdata/mods"}, Modules: []string{"basic"}, Warm: 2, Scratch: dir,
+		Python: python, Executor: os.Getenv(executorTestEnv), Boot: fmt.Sprintf("test-%s-%d", t.Name(), os.Getpid()), Logger: hclog.NewNullLogger(),
 	}
 	if testing.Verbose() {
 		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})

@@ -54,7 +54,9 @@ type Pool struct {
 	resume   *time.Timer
 	peers    []Statement
 
-	newWatcher func() (*fsnotify.Watcher, error) // fsnotify's, tests have others
+	// Tests have others.
+	newWatcher func() (*fsnotify.Watcher, error) // fsnotify's
+	scanEvery  time.Duration                     // see scanEvery
 }
 
 // New finds the interpreter and unpacks the SDK; nothing runs before Start.
@@ -86,7 +88,7 @@ func New(cfg Config) (*Pool, error) {
 		bares = append(bares, bare)
 	}
 	return &Pool{
-		newWatcher: fsnotify.NewWatcher, of: of, bares: bares, lanes: map[string]*lane{},
+		newWatcher: fsnotify.NewWatcher, scanEvery: scanEvery, of: of, bares: bares, lanes: map[string]*lane{},
 		dirs: workDirs{root: scratch},
 		cfg:  cfg, log: cfg.Logger, py: pythons[0], bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},

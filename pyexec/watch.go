@@ -37,7 +37,7 @@ func (p *Pool) Watch(ctx context.Context, seen func(Discovery)) {
 	// What changed between the caller's Discover and this line is not missed.
 	due := time.NewTimer(0)
 	defer due.Stop()
-	scan := time.NewTicker(scanEvery)
+	scan := time.NewTicker(p.scanEvery)
 	defer scan.Stop()
 	events, errs := s.channels()
 	var since time.Time // of the first change that waits

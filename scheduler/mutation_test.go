@@ -182,7 +182,7 @@ func runSimulator(t *testing.T, dir, seeds string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-run", "^(TestSimulator|"+directed+")$", "./scheduler")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "COFLUX_SIM_SEED=", "COFLUX_SIM_SEEDS="+seeds)
+	cmd.Env = append(os.Environ(), "COFLUX_SLOW=1", "COFLUX_SIM_SEED=", "COFLUX_SIM_SEEDS="+seeds)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // TestSimulator runs seeded histories of users, agents, leaders and faults against the real tables and checks every
-// entry against an oracle that keeps its own books. COFLUX_SIM_SEEDS sets how many histories; COFLUX_SIM_SEED=k replays
-// one and prints it.
+// entry against an oracle that keeps its own books. COFLUX_SLOW=1 makes it 2,000; COFLUX_SIM_SEEDS sets how many histories;
+// COFLUX_SIM_SEED=k replays one and prints it.
 func TestSimulator(t *testing.T) {
 	if text := os.Getenv("COFLUX_SIM_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
@@ -30,7 +30,10 @@ func TestSimulator(t *testing.T) {
 		}
 		return
 	}
-	seeds := uint64(2000)
+	seeds := uint64(500)
+	if os.Getenv("COFLUX_SLOW") != "" {
+		seeds = 2000
+	}
 	if text := os.Getenv("COFLUX_SIM_SEEDS"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
