@@ -25,12 +25,14 @@ type execution struct {
 	cancel  context.CancelFunc
 
 	// The rest is guarded by a.mu.
-	selects   map[int64]*selecting
-	reported  bool // a result was handed to the leader
-	committed bool // and the leader has it
-	aborted   bool // the leader wants no result
-	ended     bool // the process is gone
-	void      bool // the session is lost
+	selects map[int64]*selecting
+	// suspending: its suspension was asked for.
+	suspending bool
+	reported   bool // a result was handed to the leader
+	committed  bool // and the leader has it
+	aborted    bool // the leader wants no result
+	ended      bool // the process is gone
+	void       bool // the session is lost
 }
 
 var _ pyexec.Host = (*execution)(nil)
@@ -120,12 +122,17 @@ func (a *agent) abort(id string) {
 	a.mu.Lock()
 	e := a.executions[id]
 	running := e != nil && !e.ended
+	var replies []func(*pyexec.Outcome, error)
 	if e != nil {
+		replies = e.giveUpLocked()
 		e.aborted = true
 		e.cancel() // values on their way to or from it are not wanted
 		a.forgetLocked(e)
 	}
 	a.mu.Unlock()
+	for _, reply := range replies {
+		reply(nil, nil)
+	}
 	if running {
 		a.Runner.Kill(id)
 	}

@@ -18,13 +18,9 @@ import (
 func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitReply, error)) {
 	received := time.Now()
 	e.effects.do(func() {
-		if err := unsupported(req); err != nil {
-			reply(pyexec.SubmitReply{}, err)
-			return
-		}
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
-			Group: req.GroupID, Requires: req.Requires, Recurrent: req.Recurrent}
+			Group: req.GroupID, Requires: req.Requires, Recurrent: req.Recurrent, WaitFor: req.WaitFor}
 		if err := keyed(r, req); err != nil {
 			reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: err.Error()})
 			return
@@ -68,6 +64,10 @@ func memoOf(raw json.RawMessage) (*scheduler.Memo, error) {
 func (e *execution) ask(r scheduler.Request, done func(scheduler.Reply)) {
 	e.a.mu.Lock()
 	defer e.a.mu.Unlock()
+	e.askLocked(r, done)
+}
+
+func (e *execution) askLocked(r scheduler.Request, done func(scheduler.Reply)) {
 	if e.void || e.aborted {
 		return // the process is being killed
 	}
@@ -79,6 +79,8 @@ func (e *execution) ask(r scheduler.Request, done func(scheduler.Reply)) {
 	case *scheduler.RegisterGroup:
 		r.Session = e.a.session
 	case *scheduler.SubmitInput:
+		r.Session = e.a.session
+	case *scheduler.Suspend:
 		r.Session = e.a.session
 	}
 	e.a.askLocked(r, done)
@@ -122,21 +124,6 @@ func paramsOf(option string, raw json.RawMessage) (*scheduler.Params, error) {
 		return nil, fmt.Errorf("the params of %s are true or a list of indexes of arguments, not %s", option, raw)
 	}
 	return p, nil
-}
-
-// unsupported refuses the options of a call that this version does not honour yet, rather than ignoring them.
-func unsupported(req pyexec.SubmitRequest) error {
-	for _, o := range []struct {
-		name string
-		set  bool
-	}{
-		{"wait", len(req.WaitFor) > 0},
-	} {
-		if o.set {
-			return &pyexec.RequestError{Code: "submit_error", Message: fmt.Sprintf("the option %s of %s/%s is not supported yet", o.name, req.Module, req.Target)}
-		}
-	}
-	return nil
 }
 
 // Cancel ends other executions and their descendants, and inputs.

@@ -12,9 +12,13 @@ type selecting struct {
 	e       *execution
 	request pyexec.SelectRequest
 	handles []string
-	poll    bool
-	timer   *time.Timer
-	reply   func(*pyexec.Outcome, error) // nil once answered
+	// looking: the leader has not said yet what is final already. Until then only the first of the handles can win.
+	looking bool
+	// suspending: its time is over, the execution is to be suspended.
+	suspending bool
+	found      map[int]*Outcome // by index of the handle
+	timer      *time.Timer
+	reply      func(*pyexec.Outcome, error) // nil once answered
 }
 
 // Select waits for the first of some executions and inputs to be final. The lowest index wins among those that are.
@@ -24,19 +28,17 @@ func (e *execution) Select(req pyexec.SelectRequest, reply func(*pyexec.Outcome,
 		if err == nil && len(handles) == 0 {
 			err = &pyexec.RequestError{Code: "select_error", Message: "select needs at least one handle"}
 		}
-		if err == nil && req.Timeout != nil && req.Suspend {
-			err = &pyexec.RequestError{Code: "select_error", Message: "suspending is not supported yet: wait without a timeout, or poll"}
-		}
 		if err != nil {
 			reply(nil, err)
 			return
 		}
-		q := &selecting{e: e, request: req, handles: handles, reply: reply, poll: req.Timeout != nil && *req.Timeout <= 0}
+		q := &selecting{e: e, request: req, handles: handles, reply: reply, looking: true, found: map[int]*Outcome{}}
 		e.a.mu.Lock()
 		defer e.a.mu.Unlock()
 		if e.ended || q.resolveLocked() {
 			return
 		}
+		q.looking = q.looks()
 		e.selects[req.Number] = q
 		for _, h := range handles {
 			if e.a.waiting[h] == nil {
@@ -44,55 +46,81 @@ func (e *execution) Select(req pyexec.SelectRequest, reply func(*pyexec.Outcome,
 			}
 			e.a.waiting[h][e] = true
 		}
-		if req.Timeout != nil && !q.poll {
-			q.timer = time.AfterFunc(req.Timeout.Duration(), q.expire)
-		}
+		q.startTimer()
 		q.sendLocked()
 	})
 }
 
+// atOnce tells whether it ends when nothing is final already.
+func (q *selecting) atOnce() bool { return q.request.Timeout != nil && *q.request.Timeout <= 0 }
+
+// looks tells whether the leader is asked what is final before it is waited for.
+func (q *selecting) looks() bool { return q.atOnce() || len(q.handles) > 1 }
+
 func (q *selecting) sendLocked() {
-	q.e.a.sendLocked(&Frame{Select: &Select{Execution: q.e.id, Number: q.request.Number, Handles: q.handles, Poll: q.poll}})
+	q.e.a.sendLocked(&Frame{Select: &Select{Execution: q.e.id, Number: q.request.Number, Handles: q.handles, Poll: q.looking}})
 }
 
 // selectAgainLocked tells a new leader what the execution waits for. a.mu is held.
 func (e *execution) selectAgainLocked() {
 	for _, q := range e.selects {
-		q.sendLocked()
+		if !q.suspending {
+			q.looking = q.looks()
+			q.sendLocked()
+		}
 	}
 }
 
 // blockedLocked tells whether the body does nothing but wait. a.mu is held.
 func (e *execution) blockedLocked() bool { return len(e.selects) > 0 }
 
-// resolveLocked answers the wait if an outcome is known. a.mu is held.
+// resolveLocked answers the wait if it is known which of the handles wins. a.mu is held.
 func (q *selecting) resolveLocked() bool {
-	c := q.e.a.runs[q.e.run]
-	if c == nil {
+	if q.suspending {
 		return false
 	}
-	for i, h := range q.handles {
-		if o := c.outcomes[h]; o != nil {
-			reply := q.reply
-			q.e.withdrawLocked(q)
-			go q.deliver(i, o, reply)
-			return true
+	if c := q.e.a.runs[q.e.run]; c != nil {
+		for i, h := range q.handles {
+			if o := c.outcomes[h]; o != nil {
+				q.found[i] = o
+			}
 		}
 	}
-	return false
+	winner := -1
+	for i, o := range q.found {
+		if o.Unknown && !q.looking { // the whole wait is wrong
+			winner = i
+			break
+		}
+		if winner < 0 || i < winner {
+			winner = i
+		}
+	}
+	if winner < 0 || q.looking && winner > 0 {
+		return false
+	}
+	o, reply := q.found[winner], q.reply
+	q.e.withdrawLocked(q)
+	go q.deliver(winner, o, reply)
+	return true
 }
 
 // deliver gives the body the outcome; values may have to be fetched for it.
 func (q *selecting) deliver(winner int, o *Outcome, reply func(*pyexec.Outcome, error)) {
-	if q.request.CancelRemaining && len(q.handles) > 1 {
+	if q.request.CancelRemaining && len(q.handles) > 1 && !o.Unknown {
 		var rest []string
 		for i, h := range q.handles {
 			if _, input := state.ParseInputID(h); i != winner && !input { // inputs stay open
 				rest = append(rest, h)
 			}
 		}
-		q.e.cancelHandles(rest, func(error) {})
+		q.e.cancelHandles(rest, func(error) { q.answer(winner, o, reply) }) // in the body's eyes both happen at once
+		return
 	}
+	q.answer(winner, o, reply)
+}
+
+func (q *selecting) answer(winner int, o *Outcome, reply func(*pyexec.Outcome, error)) {
 	if o.Unknown {
 		_, input := state.ParseInputID(o.Execution)
 		reply(nil, unknownHandle(o.Execution, input))
@@ -136,12 +164,17 @@ func (e *execution) withdrawLocked(q *selecting) {
 	}
 }
 
-// expire ends a wait whose time is over, without a winner.
+// expire ends a wait whose time is over, without a winner, or with the suspension of the execution.
 func (q *selecting) expire() {
 	a := q.e.a
 	a.mu.Lock()
 	reply := q.reply
-	if reply != nil {
+	switch {
+	case reply == nil:
+	case q.request.Suspend:
+		reply = nil // when it is decided
+		q.suspendLocked()
+	default:
 		q.e.withdrawLocked(q)
 		a.sendLocked(&Frame{Unblock: &Unblock{Execution: q.e.id, Number: q.request.Number}})
 	}
@@ -161,7 +194,7 @@ func (a *agent) outcome(o *Outcome) {
 			c.outcomes[o.Execution] = o
 		}
 		for _, q := range e.selects {
-			q.resolveLocked()
+			q.learnLocked(o)
 		}
 	}
 	if c := a.runs[id.Run]; ok && c != nil && !o.Unknown {
@@ -179,14 +212,34 @@ func (a *agent) outcome(o *Outcome) {
 // waited when it came was told.
 const maxOutcomes = 10_000
 
-// nothing ends a poll that found nothing.
+// learnLocked takes the outcome over if it is of one of the handles. a.mu is held.
+func (q *selecting) learnLocked(o *Outcome) {
+	for i, h := range q.handles {
+		if h == o.Execution {
+			q.found[i] = o
+		}
+	}
+	q.resolveLocked()
+}
+
+// nothing is told when the leader has looked: what is final has come before. A poll then ends, a suspending one suspends,
+// and anything else begins to wait.
 func (a *agent) nothing(n *Nothing) {
 	a.mu.Lock()
 	var reply func(*pyexec.Outcome, error)
 	if e := a.executions[n.Execution]; e != nil {
-		if q := e.selects[n.Number]; q != nil {
-			reply = q.reply
-			e.withdrawLocked(q)
+		if q := e.selects[n.Number]; q != nil && q.looking {
+			q.looking = false
+			switch {
+			case q.resolveLocked():
+			case !q.atOnce():
+				q.sendLocked()
+			case q.request.Suspend:
+				q.suspendLocked()
+			default:
+				reply = q.reply
+				e.withdrawLocked(q)
+			}
 		}
 	}
 	a.mu.Unlock()

@@ -60,7 +60,8 @@ type Select struct {
 	Execution string   `codec:"e"`
 	Number    int64    `codec:"n"`
 	Handles   []string `codec:"h"`
-	// Poll asks without waiting: what is final is answered by Outcome, then Nothing follows in any case.
+	// Poll asks without waiting: what is final is answered by Outcome, in the order of the handles, then Nothing follows in
+	// any case.
 	Poll bool `codec:"p,omitempty"`
 }
 

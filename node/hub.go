@@ -265,11 +265,11 @@ func (h *hub) unwaitAllLocked(k *link, execution string, e *heldExecution) {
 func (h *hub) selects(session string, q *Select) {
 	h.mu.Lock()
 	k := h.links[session]
-	if k == nil || h.answerLocked(k, q) {
+	if k == nil || h.answerLocked(k, q) && !q.Poll {
 		h.mu.Unlock()
 		return
 	}
-	if q.Poll {
+	if q.Poll { // the end of the answer, whatever was found
 		k.stream.send(&Frame{Nothing: &Nothing{Execution: q.Execution, Number: q.Number}})
 		h.mu.Unlock()
 		h.l.note(session, q)

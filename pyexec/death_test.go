@@ -57,7 +57,7 @@ func everyEnd(t *testing.T, way func(*Config)) {
 		{Job{Target: "sleep", Timeout: 50 * time.Millisecond}, []any{1000}, "terminated timeout"},
 		{Job{Target: "endless_raw", Timeout: 100 * time.Millisecond}, nil, "terminated timeout"},
 		{Job{Target: "nan"}, nil, `terminated {"type":"ref","index":0}`},
-		{Job{Target: "suspends"}, nil, "terminated builtins.NotImplementedError suspend_error: suspending is not supported yet basic.py:suspends"},
+		{Job{Target: "suspends"}, nil, "terminated"},
 		{Job{Target: "picky"}, []any{"again"}, "terminated builtins.OSError again basic.py:picky retryable"},
 		{Job{Target: "picky"}, []any{"never"}, "terminated builtins.ValueError never basic.py:picky not retryable"},
 		{Job{Target: "far"}, nil, "terminated builtins.ValueError Target not found: basic/far"},

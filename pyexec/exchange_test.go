@@ -93,6 +93,11 @@ func (h *scriptHost) Input(r InputRequest, reply func(InputReply, error)) {
 	reply(InputReply{InputID: "R/i1"}, nil)
 }
 
+func (h *scriptHost) Suspend(r SuspendRequest, reply func(error)) {
+	h.note("suspend after=%d delay=%d", r.ExecuteAfter, r.Delay)
+	reply(fmt.Errorf("not just now"))
+}
+
 func handles(hs []Handle) string {
 	s := ""
 	for _, x := range hs {

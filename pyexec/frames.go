@@ -31,8 +31,8 @@ var frames = map[string]frame{
 	"select":           {request: true, code: "select_error", handle: onSelect},
 	"cancel":           {request: true, code: "cancel_error", handle: onCancel},
 	"submit_input":     {request: true, code: "input_error", handle: onInput},
+	"suspend":          {request: true, code: "suspend_error", handle: onSuspend},
 
-	"suspend":       {request: true, code: "suspend_error", handle: notYet("suspending is")},
 	"persist_asset": {request: true, code: "persist_error", handle: notYet("assets are")},
 	"get_asset":     {request: true, code: "get_asset_error", handle: notYet("assets are")},
 	"upload_blob":   {request: true, code: "upload_error", handle: notYet("assets are")},
@@ -198,6 +198,18 @@ func onInput(b *body, id int64, params json.RawMessage) error {
 				b.exec.dropFiles(v)
 			}
 		})
+	})
+	return nil
+}
+
+func onSuspend(b *body, id int64, params json.RawMessage) error {
+	var req SuspendRequest
+	if err := parse(params, &req); err != nil {
+		return err
+	}
+	slot := b.exec.replies.ordered(id, "suspend_error")
+	b.call(func(h Host) {
+		h.Suspend(req, func(err error) { slot.answer(struct{}{}, err) })
 	})
 	return nil
 }

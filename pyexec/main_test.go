@@ -293,6 +293,12 @@ func (h *testHost) Input(_ InputRequest, reply func(InputReply, error)) {
 	reply(InputReply{}, &RequestError{Code: "input_error", Message: "nobody answers here"})
 }
 
+// Suspend ends the body, as a Host has to.
+func (h *testHost) Suspend(_ SuspendRequest, reply func(error)) {
+	reply(nil)
+	h.e.pool.Kill(h.id)
+}
+
 func (h *testHost) Group(id int, name string) {
 	h.group = append(h.group, fmt.Sprintf("%d:%s", id, name))
 }

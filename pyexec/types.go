@@ -90,7 +90,8 @@ type Host interface {
 	Select(req SelectRequest, reply func(*Outcome, error)) // a nil Outcome = the wait ended without a winner
 	Cancel(req CancelRequest, reply func(error))
 	Input(req InputRequest, reply func(InputReply, error))
-	Group(id int, name string) // name "" = none
+	Suspend(req SuspendRequest, reply func(error)) // after an answer without error the Host kills the body
+	Group(id int, name string)                     // name "" = none
 	Log(level int, template *string, values map[string]Value)
 	Result(Result) // exactly once unless killed
 	Terminated()   // the process group is gone and reaped
@@ -154,6 +155,13 @@ type InputRequest struct {
 // InputReply names the input that was made or found.
 type InputReply struct {
 	InputID string `json:"input_id"`
+}
+
+// SuspendRequest is adapter-protocol 4.3: the body ends without a result, and is called again. Delay is an addition of
+// ours: how long it is to be, where the caller named no moment.
+type SuspendRequest struct {
+	ExecuteAfter Millis `json:"execute_after"` // epoch; 0 = at once
+	Delay        Millis `json:"delay"`         // goes before ExecuteAfter
 }
 
 // Handle names something to wait for or to cancel.

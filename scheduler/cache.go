@@ -66,36 +66,3 @@ func (d *decision) candidate(e *state.Execution, workspace string, age *int64) *
 	}
 	return nil
 }
-
-// maxWaits bounds the search of waitsFor; beyond it nothing is linked, which costs only a call.
-const maxWaits = 1000
-
-// waitsFor tells whether the unfinished x may have to wait for e: then e must not wait for x. Who waits for an execution
-// is what called it or was given it, up to the root, and whatever has its outcome with what called that.
-func (d *decision) waitsFor(x, e *state.Execution) bool {
-	waiting, seen := []*state.Execution{e}, map[state.ExecutionID]bool{}
-	for len(waiting) > 0 {
-		w := waiting[len(waiting)-1]
-		waiting = waiting[:len(waiting)-1]
-		if seen[w.ID()] {
-			continue
-		}
-		if seen[w.ID()] = true; w.ID() == x.ID() || len(seen) > maxWaits {
-			return true
-		}
-		for same := range Chain(&d.View, w.ID()) {
-			if same.ID() != w.ID() {
-				waiting = append(waiting, same)
-			}
-		}
-		for h := range d.HitsOf(w.ID()) {
-			if id, ok := state.ParseExecutionID(h.Parent); ok && d.Execution(id) != nil {
-				waiting = append(waiting, d.Execution(id))
-			}
-		}
-		if by := parentOf(&d.View, w.ID().StepID()); by != nil {
-			waiting = append(waiting, by)
-		}
-	}
-	return false
-}

@@ -14,7 +14,7 @@ func deferKey(s *state.Step, p *Params) (string, error) {
 }
 
 // collapse leaves one of the executions with e's defer key that nobody was given yet: the one with the latest time to
-// start, among equals the newest, which is e. The others have its outcome (semantics 8).
+// start, among equals the newest, which is e. The others have its outcome (semantics 8), but for those that it waits for.
 func (d *decision) collapse(e *state.Execution) {
 	var others []*state.Execution
 	survivor := e
@@ -28,7 +28,7 @@ func (d *decision) collapse(e *state.Execution) {
 		}
 	}
 	for _, x := range append(others, e) {
-		if x != survivor {
+		if x != survivor && !(d.AnyWaits() && d.waitsFor(survivor, x)) {
 			d.finish(x, &state.Result{Type: state.ResultDeferred, Link: survivor.ID().String()})
 		}
 	}

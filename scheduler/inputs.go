@@ -184,6 +184,7 @@ func (d *decision) endInput(in *state.Input, response *state.Response) {
 	done.Response = response
 	d.Put(&done)
 	d.events = append(d.events, Event{Kind: EventResponded, Input: in.ID()})
+	d.wakeInput(in.ID())
 }
 
 // cancelInput takes a question back; false when the handle is not the id of an input.

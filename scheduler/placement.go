@@ -209,7 +209,9 @@ func (p *placer) choose(among []*candidate, e *state.Execution) *candidate {
 	avoid := ""
 	if e.Failures > 0 {
 		for before := range earlier(p.view, e) {
-			avoid = before.Node
+			if before.Result != nil && before.Result.Type.Failed() {
+				avoid = before.Node
+			}
 			break
 		}
 	}

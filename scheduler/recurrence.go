@@ -6,19 +6,20 @@ import (
 	"github.com/coflux-mesh/coflux/consensus/state"
 )
 
-// recur makes nothing of a recurrent step's value nothing, and queues the attempt that follows it, in the same entry
-// (semantics 12). The interval counts from the end of the one before. Any other value ends the recurrence.
-func (d *decision) recur(e *state.Execution, result *state.Result) {
+// recur makes nothing of a recurrent step's value nothing, and the attempt that follows it, in the same entry, after so many
+// milliseconds (semantics 12); nil when none follows. The interval counts from the end of the one before. Any other value
+// ends the recurrence.
+func (d *decision) recur(e *state.Execution, result *state.Result) (next *state.Execution, delay int64) {
 	if result.Type != state.ResultValue || !isNull(result.Value) {
-		return
+		return nil, 0
 	}
 	step := d.Step(e.ID().StepID())
 	if !step.Recurrent {
-		return
+		return nil, 0
 	}
-	next := d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
-	d.queue(next, step.Delay)
+	next = d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
 	*result = state.Result{Type: state.ResultRecurred, Retry: next.Attempt}
+	return next, step.Delay
 }
 
 // isNull tells the value null itself from a handle and all else.

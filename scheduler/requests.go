@@ -47,6 +47,7 @@ var kinds = []struct {
 	{22, "submit_input", func() Request { return &SubmitInput{} }},             // inputs.go
 	{23, "respond_input", func() Request { return &RespondInput{} }},           // inputs.go
 	{24, "dismiss_input", func() Request { return &DismissInput{} }},           // inputs.go
+	{25, "suspend", func() Request { return &Suspend{} }},                      // suspend.go
 }
 
 // Name of a request, for logs.
@@ -90,6 +91,8 @@ func SessionOf(r Request) (session string, ok bool) {
 	case *RegisterManifests:
 		return q.Session, true
 	case *SubmitInput:
+		return q.Session, true
+	case *Suspend:
 		return q.Session, true
 	}
 	return "", false

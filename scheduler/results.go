@@ -23,7 +23,7 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 		return Answer{}, nil
 	}
 	result := r.Result
-	result.Link = "" // only decided here
+	result.Link, result.Retry = "", 0 // only decided here
 	if result.Type == state.ResultNone || result.Type > state.ResultCancelled {
 		return Answer{}, refuse(CodeBadRequest, "%d is not the type of a result", result.Type)
 	}
@@ -39,19 +39,30 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 	return Answer{}, nil
 }
 
-// finish records the one result of an execution, and queues the attempt that follows it. What was assigned and did not
-// end by itself is killed.
+// finish records the one result of an execution, and queues the attempt that follows it, if one does.
 func (d *decision) finish(e *state.Execution, result *state.Result) {
-	d.retry(e, result)
-	d.recur(e, result)
+	next, delay := d.retry(e, result)
+	if next == nil {
+		next, delay = d.recur(e, result)
+	}
+	d.end(e, result, next, delay)
+}
+
+// end records the one result of an execution, and queues the attempt that follows it, if one does, in so many milliseconds.
+// What was assigned and did not end by itself is killed.
+func (d *decision) end(e *state.Execution, result *state.Result, next *state.Execution, delay int64) {
 	done := *e
 	done.Result, done.CompletedAt = result, d.now
 	d.Put(&done)
 	d.tell(EventFinished, "", e.ID())
 	if e.Session != "" {
 		switch result.Type {
-		case state.ResultCancelled, state.ResultAbandoned:
+		case state.ResultCancelled, state.ResultAbandoned, state.ResultSuspended:
 			d.tell(EventAbort, e.Session, e.ID())
 		}
 	}
+	if next != nil {
+		d.queue(next, delay)
+	}
+	d.wake(e.ID())
 }

@@ -32,29 +32,28 @@ func normalRetries(r *state.Retries) (*state.Retries, error) {
 	return r, nil
 }
 
-// retry queues the attempt that follows a failure, in the same entry, and links the result to it. Nothing follows a
-// cancellation: whoever calls this has made sure that none covers the execution.
-func (d *decision) retry(e *state.Execution, result *state.Result) {
-	result.Retry = 0 // only decided here
+// retry makes the attempt that follows a failure, in the same entry, after so many milliseconds, and links the result to it; nil
+// when none follows. Nothing follows a cancellation: whoever calls this has made sure that none covers the execution.
+func (d *decision) retry(e *state.Execution, result *state.Result) (next *state.Execution, delay int64) {
 	step := d.Step(e.ID().StepID())
 	if !result.Type.Failed() || step.Retries == nil || d.archived(e.Workspace) {
-		return
+		return nil, 0
 	}
 	if r := result.Error; r != nil && r.Retryable != nil && !*r.Retryable {
-		return
+		return nil, 0
 	}
 	if limit := step.Retries.Limit; limit != nil && e.Failures >= *limit {
-		return
+		return nil, 0
 	}
-	next := d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
+	next = d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
 	next.Failures = e.Failures + 1
 	next.ExecuteAfter = d.now // shown even where the retry does not wait
 	luck := 0.0
 	if step.Retries.Limit == nil {
 		luck = d.random.Float64()
 	}
-	d.queue(next, retryDelay(step.Retries, e.Failures, luck))
 	result.Retry = next.Attempt
+	return next, retryDelay(step.Retries, e.Failures, luck)
 }
 
 // retryDelay is the wait before the attempt that follows so many failures before the present one, whole milliseconds.
@@ -87,7 +86,7 @@ func earlier(v *state.View, e *state.Execution) iter.Seq[*state.Execution] {
 	}
 }
 
-// lastAttempt is the last of the attempts that follow from an execution by retries, or the execution itself.
+// lastAttempt is the last of the attempts that follow from an execution (by retries, recurrence, suspension), or itself.
 func lastAttempt(v *state.View, e *state.Execution) *state.Execution {
 	for e.Result != nil && e.Result.Retry > e.Attempt {
 		next := v.Execution(state.ExecutionID{Run: e.Run, Step: e.Step, Attempt: e.Result.Retry})
@@ -99,7 +98,7 @@ func lastAttempt(v *state.View, e *state.Execution) *state.Execution {
 	return e
 }
 
-// firstAttempt is the first of the attempts that an execution follows from by retries, or the execution itself.
+// firstAttempt is the first of the attempts that an execution follows from, or itself.
 func firstAttempt(v *state.View, e *state.Execution) *state.Execution {
 	for before := retriedBy(v, e); before != nil; before = retriedBy(v, e) {
 		e = before
@@ -107,7 +106,7 @@ func firstAttempt(v *state.View, e *state.Execution) *state.Execution {
 	return e
 }
 
-// retriedBy is the attempt that an execution follows as a retry or recurrence, nil when it follows none.
+// retriedBy is the attempt that an execution follows, nil when it follows none.
 func retriedBy(v *state.View, e *state.Execution) *state.Execution {
 	for before := range v.AttemptsBefore(e.ID()) {
 		if before.Result != nil && before.Result.Retry == e.Attempt {

@@ -35,6 +35,8 @@ type SubmitRun struct {
 	Requires state.Tags
 	// Memo has the run's steps memoised, and the root too.
 	Memo bool
+	// WaitFor are the indexes of the arguments whose handles must be final before the root starts.
+	WaitFor []int
 	// Recurrent has the root run again, after Delay, for as long as it gives null.
 	Recurrent bool
 }
@@ -56,7 +58,7 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	}
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
-		Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent,
+		Arguments: r.Arguments, WaitFor: r.WaitFor, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent,
 	}
 	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
 		return Answer{}, err
@@ -130,17 +132,24 @@ func (d *decision) knownAnswer(run string) Answer {
 
 // newAttempt makes an attempt of a step, to be queued.
 func (d *decision) newAttempt(s *state.Step, workspace string, attempt int, tier state.Tier) *state.Execution {
-	return &state.Execution{
+	e := &state.Execution{
 		Run: s.Run, Step: s.Number, Attempt: attempt, Workspace: workspace, Module: s.Module, Target: s.Target,
 		Type: s.Type, Tier: tier, CreatedAt: d.now, Due: true, Requires: effective(d.Run(s.Run), s).Text(),
 		MemoKey: s.MemoKey, DeferKey: s.DeferKey, CacheKey: s.CacheKey,
 	}
+	if len(s.WaitFor) > 0 {
+		e.Wait = state.WaitAll
+	}
+	return e
 }
 
 // queue puts a new attempt into the queue, or sets its timer when it is to wait for so many milliseconds.
 func (d *decision) queue(e *state.Execution, delay int64) {
 	if delay > 0 {
 		e.ExecuteAfter, e.Due = d.now+delay, false
+	}
+	if e.Wait == state.WaitAll {
+		d.awaitArguments(e)
 	}
 	d.Put(e)
 	if e.DeferKey != "" {

@@ -379,6 +379,10 @@ func impostor(r scheduler.Request, session string) scheduler.Request {
 		other := *r
 		other.Session = session
 		return &other
+	case *scheduler.Suspend:
+		other := *r
+		other.Session = session
+		return &other
 	case *scheduler.CancelHandles:
 		other := *r
 		other.Session = session

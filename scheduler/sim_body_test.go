@@ -81,21 +81,27 @@ func (b *simBody) next() {
 			b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{b.oracle.anyExecution(b.rng)}}
 		}
 		b.answered = b.orDie
-	case n < 85:
+	case n < 83 && attempt(b.id) < maxSimSuspensions:
+		b.suspend()
+	case n < 86:
 		failure := &state.Error{Type: "ValueError", Message: b.id}
 		if b.rng.IntN(3) == 0 {
 			retryable := b.rng.IntN(2) == 0
 			failure.Retryable = &retryable
 		}
 		b.end(state.Result{Type: state.ResultError, Error: failure})
-	case n < 88:
+	case n < 89:
 		b.end(state.Result{Type: state.ResultTimeout})
 	case b.left == 0:
 		data := []byte(b.id)
 		if b.recurrent && b.rng.IntN(3) > 0 && attempt(b.id) < 6 || !b.recurrent && b.rng.IntN(20) == 0 {
 			data = []byte("null")
 		}
-		b.end(state.Result{Type: state.ResultValue, Value: &state.Value{Data: data}})
+		value := &state.Value{Data: data}
+		if string(data) != "null" && b.rng.IntN(3) == 0 {
+			value.References = refer(b.someChildren()).References
+		}
+		b.end(state.Result{Type: state.ResultValue, Value: value})
 	}
 }
 
@@ -107,6 +113,9 @@ func (b *simBody) call() {
 	r.Recurrent = b.rng.IntN(5) == 0
 	if b.rng.IntN(4) > 0 {
 		share(r, b.depth-1, b.rng)
+	}
+	if len(b.children) > 0 && b.rng.IntN(3) == 0 {
+		b.awaiting(r)
 	}
 	if b.depth > 1 && !b.calm && b.rng.IntN(6) == 0 {
 		b.conspire(r)

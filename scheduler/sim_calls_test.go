@@ -102,7 +102,8 @@ func (o *oracle) again(of *oracleExec, workspace string, now, due int64) *oracle
 	}
 	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), workspace: workspace, number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs,
 		later: of.later, same: of.same, maxAge: of.maxAge, made: now, workflow: of.workflow, spawnedBy: of.spawnedBy, memo: of.memo,
-		recurrent: of.recurrent, delay: of.delay}
+		recurrent: of.recurrent, delay: of.delay, all: of.all}
+	e.waiting = o.waits(e)
 	if e.parent != nil {
 		e.parent.children = append(e.parent.children, e)
 	}
@@ -119,6 +120,7 @@ func (o *oracle) add(e *oracleExec, run string, now int64) error {
 	o.execs[e.id] = e
 	o.order = append(o.order, e.id)
 	e.made = now
+	e.waiting = o.waits(e)
 	o.collapse(e)
 	if e.after != 0 {
 		return nil
@@ -155,7 +157,7 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 		after: after(now, r.Delay), later: laterOf(r.Module, r.Target, r.Defer, r.Arguments), memo: memo,
 		recurrent: r.Recurrent, delay: r.Delay}
 	child.workflow = r.Type == state.TypeWorkflow
-	child.caches(r.Module, r.Target, r.Cache, r.Arguments).need(o.runTags[reply.Answer.RunID], r.Requires)
+	child.waitFor(r.WaitFor, r.Arguments).caches(r.Module, r.Target, r.Cache, r.Arguments).need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID, now)
 }

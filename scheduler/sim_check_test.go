@@ -16,6 +16,11 @@ func (o *oracle) compare(t *turn, v *state.View) error {
 		return err
 	}
 	for pass, check := range []func(*turn, *state.View, *oracleExec, *state.Execution) error{o.due, o.abandoned, o.execution, o.assigned} {
+		if pass == 1 {
+			if err := o.woken(t); err != nil {
+				return err
+			}
+		}
 		rows := o.rows(v)
 		if pass == 0 { // as times come
 			slices.SortStableFunc(rows, func(a, b *state.Execution) int {
@@ -101,6 +106,8 @@ func (o *oracle) assigned(t *turn, v *state.View, want *oracleExec, e *state.Exe
 		return fmt.Errorf("given to %s although it is over", e.Session)
 	case o.rooms[want.workspace].state != state.WorkspaceActive || o.sessions[e.Session].workspace != want.workspace:
 		return fmt.Errorf("given to %s although its workspace is %s", e.Session, o.rooms[want.workspace].state)
+	case o.waits(want):
+		return fmt.Errorf("given away although it waits for %v %v", want.all, want.any)
 	case want.due > t.now:
 		return fmt.Errorf("given away at %d, due at %d", t.now, want.due)
 	case !ready || o.sessions[e.Session].lost || o.sessions[e.Session].draining:
@@ -255,6 +262,9 @@ func (o *oracle) final(v *state.View) error {
 		for e := range v.Assigned(s.ID) {
 			return fmt.Errorf("session %s still holds %s", s.ID, e.ID())
 		}
+	}
+	if v.AnyWaits() {
+		return errors.New("something waits for what is over")
 	}
 	for c := range v.Classes() {
 		return fmt.Errorf("something is queued in %v", c)

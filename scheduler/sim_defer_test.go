@@ -50,8 +50,24 @@ func (o *oracle) collapse(e *oracleExec) {
 		}
 	}
 	for _, x := range same {
-		if x != last {
+		if x != last && (!o.waited() || o.deferredTo(x, last)) {
 			x.link, x.result = last, "deferred "+last.id
 		}
 	}
+}
+
+// waited tells whether anything waits: then an earlier call may stay, because a later one waits for it.
+func (o *oracle) waited() bool {
+	for _, e := range o.execs {
+		if e.waiting {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *oracle) deferredTo(x, last *oracleExec) bool {
+	id, _ := state.ParseExecutionID(x.id)
+	row := o.view.Execution(id)
+	return row.Result != nil && row.Result.Link == last.id
 }

@@ -79,7 +79,7 @@ func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer s
 	}
 	if !slices.Contains(found, answer) {
 		for _, id := range found {
-			if last, result := o.outcome(id); result != "" || o.execs[last].session == "" && last == id {
+			if last, result := o.outcome(id); result != "" || o.execs[last].session == "" && last == id && !o.execs[id].waiting {
 				return false, fmt.Errorf("%s has the same memo key", id)
 			}
 		}

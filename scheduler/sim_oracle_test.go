@@ -77,6 +77,9 @@ type oracleExec struct {
 	delay     int64
 	hits      map[int64]string // by number of the request
 	asked     map[int64]string // inputs, likewise
+	// all are what it waits for before it starts, any those of which one is enough; refs are what its value refers to.
+	all, any, refs []string
+	waiting        bool // for them
 }
 
 func newOracle() *oracle {
@@ -127,6 +130,8 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 		return o.rerun(r, reply, now)
 	case *scheduler.ReportResult:
 		return o.report(r, reply, now)
+	case *scheduler.Suspend:
+		return o.suspended(r, reply, now)
 	case *scheduler.Cancel:
 		e := o.execs[r.Execution]
 		if known := e != nil && e.workspace == r.Workspace && o.live(r.Workspace); known != (reply.Err == nil) {
@@ -145,7 +150,7 @@ func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) 
 	case *scheduler.AddDependency:
 		return o.awaits(r, reply)
 	case *scheduler.OpenSession:
-		return o.open(r, reply)
+		return o.opened(r, reply)
 	case *scheduler.UpdateSession:
 		s := o.sessions[r.Session]
 		if (s == nil || s.lost) != (reply.Err != nil) {
@@ -195,6 +200,9 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now in
 		e.result = "cancelled"
 	default:
 		e.result, e.ended = resultText(&r.Result), now
+		if r.Result.Value != nil {
+			e.refs = referred(r.Result.Value)
+		}
 		o.fails(e, &r.Result, now)
 		o.recurs(e, &r.Result, now)
 		if r.Result.Type == state.ResultTimeout {

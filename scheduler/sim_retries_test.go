@@ -31,6 +31,9 @@ func (o *oracle) fails(e *oracleExec, r *state.Result, now int64) {
 	row := 0 // of failures immediately before this one
 	for n := attempt(e.id) - 1; n > 0; n-- {
 		before := o.execs[fmt.Sprintf("%s:%d", step(e.id), n)]
+		if before.result == "suspended" {
+			continue
+		}
 		if before.workspace == e.workspace && !failure(before.result) {
 			break
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
-// open follows a session that is made, or was made before.
-func (o *oracle) open(r *scheduler.OpenSession, reply scheduler.Reply) error {
+// opened follows a session that is made, or was made before.
+func (o *oracle) opened(r *scheduler.OpenSession, reply scheduler.Reply) error {
 	s := o.sessions[r.Session]
 	newer := false
 	for _, other := range o.sessions {

@@ -16,7 +16,7 @@ func (o *oracle) begins(e *oracleExec, now int64) error {
 
 // spawns books the run that a call of a workflow has become.
 func (o *oracle) spawns(e *oracleExec, now int64) error {
-	if !e.workflow || e.result != "" || e.doomed || !o.live(e.workspace) {
+	if !e.workflow || e.result != "" || e.doomed || e.waiting || !o.live(e.workspace) {
 		return nil
 	}
 	id, _ := state.ParseExecutionID(e.id)

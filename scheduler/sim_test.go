@@ -352,7 +352,7 @@ func (s *sim) snapshot() {
 func (s *sim) settle() {
 	s.calm = true
 	s.tracef("calm")
-	for range 400 {
+	for range 1000 {
 		s.rescue()
 		s.actors()
 		if next := s.view().NextDue(); next != nil && len(s.inbox) == 0 {
@@ -367,7 +367,7 @@ func (s *sim) settle() {
 			return
 		}
 	}
-	s.failf("no end in sight: %s", s.oracle.unfinished())
+	s.failf("no end in sight: %s; %v", s.oracle.unfinished(), s.waits())
 }
 
 func (s *sim) quiet() bool {

@@ -2,11 +2,11 @@ package scheduler
 
 import "github.com/coflux-mesh/coflux/consensus/state"
 
-// nowDue does what comes before placement when the time of an execution has come: a first attempt may be a cache hit, and a
-// call of a workflow becomes a run of its own.
+// nowDue does what comes before placement when the time of an execution has come, and again when what it waits for is final:
+// a first attempt may be a cache hit, waiting or not, and a call of a workflow becomes a run of its own.
 func (d *decision) nowDue(id state.ExecutionID) {
 	e := d.Execution(id)
-	if id.Attempt == 1 && e.Queued() && e.CacheKey != "" {
+	if id.Attempt == 1 && e.Timely() && e.CacheKey != "" {
 		d.useCache(e)
 		e = d.Execution(id)
 	}

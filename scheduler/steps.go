@@ -24,6 +24,8 @@ type SubmitStep struct {
 	// Requires are the step's own tags.
 	Requires state.Tags
 	Memo     *Memo
+	// WaitFor are the indexes of the arguments whose handles must be final before it starts.
+	WaitFor []int
 	// Recurrent has it run again, after Delay, for as long as it gives null.
 	Recurrent bool
 }
@@ -70,7 +72,7 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
 		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Requires: r.Requires,
-		MemoKey: key, Recurrent: r.Recurrent,
+		MemoKey: key, Recurrent: r.Recurrent, WaitFor: r.WaitFor,
 	}
 	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
 		return Answer{}, err
@@ -85,6 +87,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 func setOptions(s *state.Step, retries *state.Retries, later *Params, cache *state.Cache) (err error) {
 	if s.Delay, s.Timeout = max(s.Delay, 0), max(s.Timeout, 0); s.Delay > maxBackoff || s.Timeout > maxBackoff {
 		return refuse(CodeBadRequest, "the delay is %d ms and the timeout %d ms: give at most a hundred years", s.Delay, s.Timeout)
+	}
+	if err := (Params{Indexes: s.WaitFor}).check("wait_for"); err != nil {
+		return err
 	}
 	if s.Retries, err = normalRetries(retries); err != nil {
 		return err

@@ -51,6 +51,8 @@ func (d *decision) sweepSome(id string, limit int) (used int, done bool) {
 		used, done = d.sweepSession(s, limit)
 	case state.SweepWorkspace:
 		used, done = d.sweepWorkspace(s, limit)
+	case state.SweepWake:
+		used, done = d.sweepWake(s, limit)
 	default:
 		panic("a sweep of a kind that this version does not know: " + id)
 	}

@@ -14,7 +14,8 @@ const (
 
 // Execution is one attempt of a step.
 //
-// It is waiting (a due time that has not come: Due is false), queued, assigned (Session is set) or done (Result is set).
+// It is waiting (for a due time that has not come: Due is false; or for others: Wait is set), queued, assigned (Session is
+// set) or done (Result is set).
 type Execution struct {
 	rowCommon
 	Run     string `codec:"r"`
@@ -41,6 +42,8 @@ type Execution struct {
 	Requires string `codec:"rq,omitempty"`
 	// Failures is how many attempts immediately before this one failed, one after the other.
 	Failures int `codec:"f,omitempty"`
+	// Wait says that it is not placed before something else is final. Of what it is, the rows of table waits tell.
+	Wait WaitMode `codec:"wm,omitempty"`
 	// MemoKey is that of its step.
 	MemoKey string `codec:"mk,omitempty"`
 	// DeferKey and CacheKey are those of its step.
@@ -62,7 +65,10 @@ func (e *Execution) ID() ExecutionID {
 }
 
 // Queued tells whether it waits for a session.
-func (e *Execution) Queued() bool { return e.Result == nil && e.Session == "" && e.Due }
+func (e *Execution) Queued() bool { return e.Timely() && e.Wait == WaitNone }
+
+// Timely tells whether it was not given away yet though its time has come.
+func (e *Execution) Timely() bool { return e.Result == nil && e.Session == "" && e.Due }
 
 // Class is the queue that an execution stands in: all in it can run on the same sessions.
 type Class struct {

@@ -30,11 +30,11 @@ func goldenRows() []Row {
 		&Run{ID: "R1", Workspace: "W1", Module: "m", Target: "t", CreatedAt: 3, Steps: 2, RequestID: "01HF7YAT00000000000000000A", Parent: "R0:2:1",
 			Requires: Tags{"a": {"1"}}, Memo: true, Inputs: 1},
 		&Step{Run: "R1", Number: 2, Module: "m", Target: "t", Type: TypeTask, Parent: "R1:1:1", Request: 7, Group: &group,
-			Arguments: []Value{value}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab", Recurrent: true,
+			Arguments: []Value{value}, WaitFor: []int{0}, Delay: 8, Timeout: 9, CreatedAt: 4, Requires: Tags{"b": {}, "c": {"4"}}, MemoKey: "ab", Recurrent: true,
 			Retries: &Retries{Limit: &limit, BackoffMin: 5, BackoffMax: 6}, DeferKey: "ab",
 			Cache: &Cache{Params: []int{1}, All: true, MaxAge: &age, Namespace: "n", Version: "v"}, CacheKey: "cd"},
 		&Execution{Run: "R1", Step: 2, Attempt: 1, Workspace: "W1", Module: "m", Target: "t", Type: TypeTask, Tier: TierRoot,
-			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2,
+			CreatedAt: 5, ExecuteAfter: 6, Due: true, Session: "S1", AssignedAt: 7, CompletedAt: 8, Node: "N1", Requires: "a:1;", Failures: 2, Wait: WaitAny,
 			MemoKey: "ab", DeferKey: "ab", CacheKey: "cd",
 			Result: &Result{Type: ResultError, Value: &value, Reason: "why", Retry: 2, Link: "R2:1:1", Error: &Error{Type: "E", Message: "m", Retryable: &retry,
 				Frames: []Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
@@ -49,6 +49,7 @@ func goldenRows() []Row {
 			Placeholders: []Placeholder{{Name: "x", Value: value}}, Schema: `{"type":"string"}`, Initial: []byte(`"a"`), Title: "h",
 			Actions: []string{"Yes", "No"}, Requires: Tags{"a": {"1"}}, CreatedAt: 12,
 			Response: &Response{Type: ResponseValue, Value: &value, CreatedAt: 13, RequestID: "01HF7YAT00000000000000000B"}},
+		&Wait{Execution: "R1:3:2", Kind: KindExecution, On: "R1:2:1"},
 	}
 }
 
@@ -143,11 +144,12 @@ func TestNumbersAreForEver(t *testing.T) {
 	for _, s := range specs {
 		fmt.Fprintf(&now, "table %d %s\n", s.number, s.name)
 	}
-	for r := ResultNone; r <= ResultRecurred; r++ {
+	for r := ResultNone; r <= ResultSuspended; r++ {
 		fmt.Fprintf(&now, "result %d %v\n", r, r)
 	}
 	fmt.Fprintf(&now, "session %d open %d draining %d lost\n", SessionOpen, SessionDraining, SessionLost)
-	fmt.Fprintf(&now, "sweep %d cancel %d session %d workspace\n", SweepCancel, SweepSession, SweepWorkspace)
+	fmt.Fprintf(&now, "sweep %d cancel %d session %d workspace %d wake\n", SweepCancel, SweepSession, SweepWorkspace, SweepWake)
+	fmt.Fprintf(&now, "wait %d none %d all %d any\n", WaitNone, WaitAll, WaitAny)
 	fmt.Fprintf(&now, "tier %d child %d root\n", TierChild, TierRoot)
 	for r := ResponseNone; r <= ResponseCancelled; r++ {
 		fmt.Fprintf(&now, "response %d %v\n", r, r)

@@ -27,6 +27,8 @@ type Step struct {
 	Request   int64   `codec:"q,omitempty"`
 	Group     *int    `codec:"g,omitempty"`
 	Arguments []Value `codec:"a,omitempty"`
+	// WaitFor are the indexes of the arguments whose handles must be final before an attempt starts.
+	WaitFor []int `codec:"wf,omitempty"`
 	// Delay before the start and Timeout of each attempt, milliseconds; 0 = none.
 	Delay   int64 `codec:"d,omitempty"`
 	Timeout int64 `codec:"o,omitempty"`

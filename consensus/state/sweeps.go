@@ -12,6 +12,8 @@ const (
 	SweepSession
 	// SweepWorkspace gives up the sessions of an archived workspace and ends what is unfinished in it.
 	SweepWorkspace
+	// SweepWake lets go on what waits for an execution.
+	SweepWake
 )
 
 // Sweep is the marker of a bulk change: in force for every decision from the entry that wrote it on, worked off a few
@@ -20,7 +22,7 @@ type Sweep struct {
 	rowCommon
 	ID   string    `codec:"id"`
 	Kind SweepKind `codec:"k"`
-	// Subject is the cancelled execution, the lost session or the archived workspace.
+	// Subject is the cancelled execution, the lost session, the archived workspace or what was waited for.
 	Subject string `codec:"s"`
 	// Through is the last attempt that a cancellation covers beside the subject, from the subject's on; 0 = only the
 	// subject.

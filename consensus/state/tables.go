@@ -27,6 +27,7 @@ const (
 	TableHits         Table = 13
 	TableWorkflows    Table = 14
 	TableInputs       Table = 15
+	TableWaits        Table = 16
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -115,6 +116,9 @@ var specs = []spec{
 		by("open", func(i *Input) (string, bool) {
 			return join(i.Workspace) + be8(i.CreatedAt) + i.key(), i.Response == nil
 		}),
+	}},
+	{TableWaits, "waits", func() Row { return &Wait{} }, []index{
+		by("on", func(w *Wait) (string, bool) { return join(w.Kind, w.On) + w.key(), true }),
 	}},
 }
 

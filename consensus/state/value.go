@@ -13,7 +13,13 @@ type Value struct {
 	References []Reference `codec:"r,omitempty"`
 }
 
-// Reference is one entry of Value.References.
+// The kinds of references that can be waited for.
+const (
+	KindExecution = "execution"
+	KindInput     = "input"
+)
+
+// Reference is one entry of Value.References, or, with Kind and ID alone, something that an execution waits for.
 type Reference struct {
 	// Kind is "execution", "input" or "fragment"; assets come with them.
 	Kind string `codec:"k"`
@@ -54,6 +60,8 @@ const (
 	ResultCached
 	// ResultSpawned: a call of a workflow, which became a run of its own.
 	ResultSpawned
+	// ResultSuspended: it gave its process up, another attempt follows.
+	ResultSuspended
 )
 
 // String is the name that clients see.
@@ -77,6 +85,8 @@ func (t ResultType) String() string {
 		return "cached"
 	case ResultSpawned:
 		return "spawned"
+	case ResultSuspended:
+		return "suspended"
 	default:
 		return "none"
 	}
@@ -89,7 +99,7 @@ type Result struct {
 	Error *Error     `codec:"e,omitempty"`
 	// Reason says in a sentence why an execution was abandoned or cancelled; may be empty.
 	Reason string `codec:"w,omitempty"`
-	// Retry is the number of the attempt that follows this failure or recurrence; 0 = none.
+	// Retry is the number of the attempt that follows this failure, recurrence or suspension; 0 = none.
 	Retry int `codec:"n,omitempty"`
 	// Link is the execution whose outcome this one has (deferred, cached, spawned), "" for none.
 	Link string `codec:"x,omitempty"`

@@ -10,7 +10,8 @@ import (
 // maxQueue is how many executions the queue document shows; the header Coflux-Left-Off says how many more there are.
 const maxQueue = 10_000
 
-// queuedDoc is an entry of the queue: an execution that waits or runs. Dependencies are those that have no outcome yet.
+// queuedDoc is an entry of the queue: an execution that waits or runs. Dependencies are the
+// executions without outcome that it waits for, before its start or now.
 type queuedDoc struct {
 	Module       string              `json:"module"`
 	Target       string              `json:"target"`
@@ -66,6 +67,11 @@ func newQueueDoc(v *state.View, workspace string, limit int) (doc map[string]que
 				reasons[e.Class()] = textOrNil(scheduler.NoSession(v, e.Class()))
 			}
 			entry.Reason = reasons[e.Class()]
+		}
+		for _, on := range scheduler.WaitsFor(v, e) {
+			if on.Kind == state.KindExecution {
+				entry.Dependencies = append(entry.Dependencies, on.ID)
+			}
 		}
 		for d := range v.Dependencies(id) {
 			if on, ok := state.ParseExecutionID(d.On); ok && scheduler.Outcome(v, on) == nil {

@@ -49,7 +49,6 @@ func TestBadBodies(t *testing.T) {
 		return `{"workspaceId":"` + w + `","module":"m","target":"t","arguments":[]` + extra + `}`
 	}
 	long := strings.Repeat("x", 300)
-	notSupported := func(field string) fields { return fields{field: "not_supported"} }
 	tests := []struct {
 		name, path, body string
 		status           int
@@ -80,7 +79,8 @@ func TestBadBodies(t *testing.T) {
 		{"huge number", "submit_workflow", submit(`,"delay":1e400`), 400, "bad_request", fields{"delay": "invalid"}},
 		{"control in key", "submit_workflow", submit(`,"idempotencyKey":"a\u0000b"`), 400, "bad_request", fields{"idempotencyKey": "invalid"}},
 		{"no ulid", "submit_workflow", submit(`,"requestId":"7"`), 400, "bad_request", fields{"requestId": "invalid"}},
-		{"waitFor", "submit_workflow", submit(`,"waitFor":[0]`), 400, "not_supported", notSupported("waitFor")},
+		{"waitFor", "submit_workflow", submit(`,"waitFor":[-1]`), 400, "bad_request", fields{"waitFor": "invalid"}},
+		{"waitFor of a wrong kind", "submit_workflow", submit(`,"waitFor":true`), 400, "bad_request", fields{"waitFor": "invalid"}},
 		{"cache without params", "submit_workflow", submit(`,"cache":{"maxAge":-1}`), 400, "bad_request",
 			fields{"cache.params": "invalid", "cache.maxAge": "invalid"}},
 		{"cache with a long namespace", "submit_workflow", submit(`,"cache":{"params":[],"namespace":"` + strings.Repeat("n", 201) + `"}`), 400, "bad_request",

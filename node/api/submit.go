@@ -67,13 +67,9 @@ func parseSubmission(b *body) (*submission, error) {
 	b.into("recurrent", &sub.Recurrent)
 	sub.RequestID = b.requestID()
 	sub.arguments = parseArguments(b)
-	later := optionsOfLater(b)
+	sub.WaitFor = parseWaitFor(b)
 	if err := b.err(); err != nil {
 		return nil, err
-	}
-	if len(later) > 0 {
-		return nil, &Error{Code: scheduler.CodeNotSupported, Message: "the submission uses options that this version does not have yet",
-			Hint: "leave them out", Details: later}
 	}
 	return sub, nil
 }
@@ -179,20 +175,13 @@ func parseParams(b *body, field string, raw json.RawMessage) *scheduler.Params {
 	return p
 }
 
-// optionsOfLater are the options that are given, are more than their default, and are not built yet.
-func optionsOfLater(b *body) map[string]string {
-	var waitFor []int
-	b.into("waitFor", &waitFor)
-	given := map[string]bool{
-		"waitFor": len(waitFor) > 0,
+// parseWaitFor reads the indexes of the arguments whose handles must be final before the start.
+func parseWaitFor(b *body) (indexes []int) {
+	b.into("waitFor", &indexes)
+	if len(indexes) > maxWaitFor || slices.ContainsFunc(indexes, func(i int) bool { return i < 0 || i >= 100 }) {
+		b.wrong("waitFor", "invalid")
 	}
-	later := map[string]string{}
-	for field, yes := range given {
-		if yes {
-			later[field] = scheduler.CodeNotSupported
-		}
-	}
-	return later
+	return indexes
 }
 
 // cancelExecution cancels an execution and what it called.

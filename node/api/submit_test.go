@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,12 +35,12 @@ func TestSubmitKeepsWhatItWasGiven(t *testing.T) {
 	big := `"` + strings.Repeat("x", 5000) + `"`
 	got := submit(t, s, map[string]any{"workspaceId": w, "module": "shop.flows", "target": "checkout", "delay": 500, "timeout": 700,
 		"arguments": [][]string{{"json", `{"b":1.0,"a":[12345678901234567890]}`}, {"json", big}},
-		"waitFor":   []int{}, "cache": nil, "defer": nil, "retries": map[string]any{"limit": 0}, "recurrent": false, "memo": false, "requires": map[string]any{}})
+		"waitFor":   []int{1, 7}, "cache": nil, "defer": nil, "retries": map[string]any{"limit": 0}, "recurrent": false, "memo": false, "requires": map[string]any{}})
 	if diff := cmp.Diff(submitted{got.RunID, got.RunID + ":1", got.RunID + ":1:1"}, got); diff != "" {
 		t.Error(diff)
 	}
 	step := m.store.View().Step(state.StepID{Run: got.RunID, Number: 1})
-	if step.Delay != 500 || step.Timeout != 700 || step.Module != "shop.flows" || step.Target != "checkout" {
+	if step.Delay != 500 || step.Timeout != 700 || !slices.Equal(step.WaitFor, []int{1, 7}) || step.Module != "shop.flows" || step.Target != "checkout" {
 		t.Errorf("%+v", step)
 	}
 	if text := string(step.Arguments[0].Data); text != `{"type":"dict","items":["a",[12345678901234567890],"b",1.0]}` {

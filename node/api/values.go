@@ -98,8 +98,8 @@ type (
 		Retry     *int   `json:"retry"`
 		Reason    string `json:"reason,omitempty"`
 	}
-	// recurredResult is followed by another attempt.
-	recurredResult struct {
+	// followedResult, a recurrence or suspension, is followed by another attempt.
+	followedResult struct {
 		Type      string `json:"type"`
 		CreatedBy *actor `json:"createdBy"`
 		Successor int    `json:"successor"`
@@ -167,8 +167,8 @@ func newResultDoc(v *state.View, r *state.Result) any {
 			out.Error, out.Retryable = newErrorDoc(r.Error), r.Error.Retryable
 		}
 		return out
-	case state.ResultRecurred:
-		return recurredResult{Type: name, Successor: r.Retry}
+	case state.ResultRecurred, state.ResultSuspended:
+		return followedResult{Type: name, Successor: r.Retry}
 	case state.ResultDeferred, state.ResultCached, state.ResultSpawned:
 		out := linkedResult{Type: name, Execution: newExecRef(v, r.Link, "", "")}
 		if id, ok := state.ParseExecutionID(r.Link); ok {

@@ -105,8 +105,11 @@ class Context:
         if keys:
             self.ask("cancel", {"handles": _handles(keys)})
 
-    def suspend(self, execute_after: int | None) -> NoReturn:
+    def suspend(self, execute_after: int | None, delay: int | None) -> NoReturn:
+        """execute_after: epoch milliseconds; delay: what that was made of, if it was, which no clock can bend."""
         params: dict[str, object] = {} if execute_after is None else {"execute_after": execute_after}
+        if delay is not None:
+            params["delay"] = delay
         self.ask("suspend", params)
         self.channel.drain()
         os._exit(0)

@@ -61,7 +61,7 @@ def suspend(delay: Duration | datetime | None = None) -> NoReturn:
     delay: seconds, a timedelta, or the datetime (without a time zone: local time) before which it does not start.
     """
     context = _context.current()
-    execute_after = None
+    execute_after = after = None
     if "datetime" in sys.modules and isinstance(delay, sys.modules["datetime"].datetime):
         execute_after = int(delay.timestamp() * 1000)
     elif delay is not None:
@@ -74,7 +74,7 @@ def suspend(delay: Duration | datetime | None = None) -> NoReturn:
             execute_after = int(time.time() * 1000) + after
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    context.suspend(execute_after)
+    context.suspend(execute_after, after or None)
 
 
 def select(handles: Sequence[H], *, cancel_remaining: bool = False) -> tuple[H, list[H]]:

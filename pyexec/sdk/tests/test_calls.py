@@ -224,6 +224,7 @@ class HandleTest(EngineTest):
         for delay in (None, 0, -1, at, 3600, datetime.timedelta(hours=1)):
             with self.assertRaisesRegex(NotImplementedError, "^suspend_error: not supported yet$"):
                 cf.suspend(delay)
+        self.assertEqual([p.get("delay") for p in self.sent("suspend")], [None, None, None, None, 3600_000, 3600_000])
         sent = [p.get("execute_after") for p in self.sent("suspend")]
         self.assertEqual(sent[:4], [None, None, None, 1893456000000])
         now = datetime.datetime.now().timestamp() * 1000
