@@ -119,6 +119,21 @@ var mutations = []struct{ name, file, old, new string }{
 	{"spawn: roots that somebody waits for come last", "scheduler/spawn.go", "state.TierChild", "state.TierRoot"},
 	{"spawn: nothing is tried again", "scheduler/spawn.go", "Retries: call.Retries, ", ""},
 	{"spawn: a re-run leaves the run alive", "scheduler/rerun.go", " || d.spawned(e) != nil && Outcome(&d.View, e.ID()) == nil", ""},
+	{"input: a repeated question is another one", "scheduler/inputs.go", "InputByCause(by.ID(), r.Number); in != nil", "InputByCause(by.ID(), r.Number); in != nil && false"},
+	{"input: a repeat of a question that was found is forgotten", "scheduler/inputs.go", "d.Put(&state.Hit{Parent: by.ID().String(), Request: r.Number, Input: found.ID().String()})", "run := *d.Run(by.Run)\n\t\trun.Inputs++\n\t\td.Put(&run)"},
+	{"input: equal keys are different questions", "scheduler/inputs.go", "if key == \"\" {", "if true {"},
+	{"input: what a base has asked is not found", "scheduler/inputs.go", "for w := range d.Lineage(by.Workspace) {", "for w := range d.Lineage(by.Workspace) {\n\t\tif w.ID != by.Workspace {\n\t\t\tbreak\n\t\t}"},
+	{"input: another question is given", "scheduler/inputs.go", "if !r.asks(found, placeholders) {", "if false {"},
+	{"input: the ended are answered again", "scheduler/inputs.go", "if r := in.Response; r != nil && (", "if r := in.Response; r != nil && false && ("},
+	{"input: a repeated answer is refused", "scheduler/inputs.go", "r.RequestID != requestID", "true"},
+	{"input: an old answer counts", "scheduler/inputs.go", "_, err := d.seen(requestID); err != nil", "_, err := d.seen(requestID); err != nil && false"},
+	{"input: nobody hears of a response", "scheduler/inputs.go", "d.events = append(d.events, Event{Kind: EventResponded, Input: in.ID()})", ""},
+	{"input: other projects' questions are taken back", "scheduler/inputs.go", "in == nil || in.Workspace != workspace && v.Project(in.Workspace) != v.Project(workspace)", "in == nil"},
+	{"input: nothing is taken back", "scheduler/inputs.go", "d.endInput(in, &state.Response{Type: state.ResponseCancelled})", "_ = in"},
+	{"input: the dead wait", "scheduler/inputs.go", "lastAttempt(v, e).Result == nil", "true"},
+	{"input: a wait ends with the attempt", "scheduler/inputs.go", "lastAttempt(v, e).Result == nil", "e.Result == nil"},
+	{"input: waits for inputs are not noted", "scheduler/steps.go", " || VisibleInput(&d.View, e.Workspace, on) != nil", ""},
+	{"input: the ended stay open", "consensus/state/tables.go", "be8(i.CreatedAt) + i.key(), i.Response == nil", "be8(i.CreatedAt) + i.key(), true"},
 	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
 	{"rows stay in indexes that they left", "consensus/state/tables.go", "if !ok {\n\t\treturn false, nil, nil", "if !ok {\n\t\treturn false, []byte(k), nil"},
 	{"the digest forgets", "consensus/state/store.go", "change ^= old.(Row).common().share", ""},
@@ -126,7 +141,7 @@ var mutations = []struct{ name, file, old, new string }{
 }
 
 // directed are tests that notice what random histories come upon too seldom.
-const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled"
+const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestInputsCanBePassedOnWithinTheProject"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {

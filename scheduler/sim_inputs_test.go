@@ -270,6 +270,13 @@ func (o *oracle) compareInputs(t *turn, v *state.View) error {
 			return fmt.Errorf("input %s counts as awaited: %v, want %v, asked for by %v", id, got, awaited, want.awaits)
 		}
 	}
+	for _, room := range o.roomIDs() {
+		for in := range v.OpenInputs(room) {
+			if want := o.inputs[in.ID().String()]; want == nil || want.response != "" || want.workspace != room {
+				return fmt.Errorf("input %s is listed as open in workspace %s, want %+v", in.ID(), room, want)
+			}
+		}
+	}
 	for run := range o.runs {
 		if n := v.Run(run).Inputs; n != counts[run] {
 			return fmt.Errorf("run %s has %d inputs, want %d", run, n, counts[run])
