@@ -84,7 +84,7 @@ func compile(doc map[string]any) (*jsonschema.Schema, error) {
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(noLoader{})
 	c.AssertFormat()
-	for _, f := range []jsonschema.Format{{Name: "time", Validate: times("15:04:05")}, {Name: "date-time", Validate: times("2006-01-02T15:04:05")}} {
+	for _, f := range []jsonschema.Format{{Name: "time", Validate: times("15:04")}, {Name: "date-time", Validate: times("2006-01-02T15:04")}} {
 		c.RegisterFormat(&f)
 	}
 	if err := c.AddResource(location, doc); err != nil {
@@ -110,19 +110,19 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("a schema can only refer to itself, not to %s", url)
 }
 
-// times is the format of a time: an offset from UTC may be missing, as Python writes times without one.
+// times is the format of a time: seconds may be missing, as browsers leave them out, and the offset from UTC, as Python does.
 func times(layout string) func(any) error {
 	return func(v any) error {
 		text, ok := v.(string)
 		if !ok {
 			return nil
 		}
-		for _, zone := range []string{"", "Z07:00"} {
-			if _, err := time.Parse(layout+zone, strings.ToUpper(text)); err == nil {
+		for _, end := range []string{"", ":05", "Z07:00", ":05Z07:00"} {
+			if _, err := time.Parse(layout+end, strings.ToUpper(text)); err == nil {
 				return nil
 			}
 		}
-		return errors.New("want " + layout)
+		return fmt.Errorf("want the form %s:05", layout)
 	}
 }
 

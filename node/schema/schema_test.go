@@ -63,6 +63,7 @@ func TestValidate(t *testing.T) {
 		{`{"type":"string","format":"date"}`, `"tomorrow"`, "format"},
 		{`{"type":"string","format":"time"}`, `"10:00:00"`, ""},
 		{`{"type":"string","format":"time"}`, `"10:00:00.5+01:00"`, ""},
+		{`{"type":"string","format":"time"}`, `"10:00"`, ""},
 		{`{"type":"string","format":"time"}`, `"10"`, "format"},
 		{`{"type":"string","format":"date-time"}`, `"2024-05-01T10:00:00"`, ""},
 		{`{"type":"string","format":"date-time"}`, `"2024-05-01T10:00:00Z"`, ""},

@@ -135,8 +135,10 @@ func TestPageInABrowser(t *testing.T) {
 	slow(t)
 	t.Parallel()
 	chromium(t)
-	m := startMesh(t, 1)
-	n := m.nodes[0]
+	m := newMesh(t)
+	m.write("questions.py", questions)
+	n := m.add("--repo", "flows", "--repo", "questions")
+	m.ready()
 	run := n.said("^R", "submit", "flows/hello", `"<b>Joe</b>"`)
 	page := openTab(t, "http://"+n.host()+"/")
 	page.shows(run, "flows", "completed")
@@ -153,4 +155,29 @@ func TestPageInABrowser(t *testing.T) {
 	})
 	page.eval(`document.getElementById("argument-0").value = '"Eve"'; document.querySelector("form button").click()`)
 	page.shows("Hello, Eve!")
+	page.answers(n)
+}
+
+// answers has the page answer what a run asks, and dismiss what another one does.
+func (b *tab) answers(n *node) {
+	b.t.Helper()
+	ask := func() string {
+		return document[struct{ RunID string }](n, "submit", "questions/order", `"<i>Joe</i>"`, "--no-wait").RunID
+	}
+	first := ask()
+	b.eval(`location.hash = "#/inputs"`)
+	b.shows("An order of <i>Joe</i>", first+"/i1")
+	form := `document.querySelector("form[data-input='` + first + `/i1']")`
+	b.eval(form + `.querySelector("input").value = "x"; ` + form + `.querySelector("button").click()`)
+	b.shows("is not a number")
+	b.eval(form + `.querySelector("input").value = "12345678901234567890"; ` + form + `.querySelector("button").click()`)
+	b.shows("No run waits for an answer")
+	if got := compact(n.m.value(n, first)); got != `{"type":"dict","items":["a",12345678901234567890]}` {
+		b.t.Errorf("the answer is %s", got)
+	}
+	second := ask()
+	b.shows(second + "/i1")
+	b.eval(`document.querySelector("form[data-input='` + second + `/i1'] button[type=button]").click()`)
+	b.shows("No run waits for an answer")
+	n.said(`Status: dismissed`, "inputs", "inspect", second+"/i1")
 }

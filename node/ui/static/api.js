@@ -58,9 +58,9 @@ export async function get(path) {
   }
 }
 
-/** Changes something. */
+/** Changes something. body is an object, or JSON text. */
 export async function post(path, body) {
-  const { document } = await request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const { document } = await request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: typeof body === "string" ? body : JSON.stringify(body) });
   return document;
 }
 

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { h, show } from "./dom.js";
+import { page as inputs } from "./inputs.js";
 import { page as manifests } from "./manifests.js";
 import { page as nodes } from "./nodes.js";
 import { page as run } from "./run.js";
@@ -12,6 +13,7 @@ import { choose } from "./workspaces.js";
 const pages = [
   { name: "runs", title: "Runs", page: runs },
   { name: "submit", title: "Run a workflow", page: manifests },
+  { name: "inputs", title: "Questions", page: inputs },
   { name: "nodes", title: "Nodes", page: nodes },
   { name: "run", title: null, page: run },
 ];

@@ -89,10 +89,14 @@ function traceback(error) {
   return `${head}${error.type}: ${error.message}`;
 }
 
+/** A Value within a text. */
+export function shown(v) {
+  return v.type === "blob" ? `<${v.size} bytes>` : typeof v.data === "string" ? v.data : pretty(v.data, v.references);
+}
+
 /** The text of a log entry: placeholders filled in, other values behind it. */
 export function logText(entry) {
   const used = new Set();
-  const shown = (v) => (v.type === "blob" ? `<${v.size} bytes>` : typeof v.data === "string" ? v.data : pretty(v.data, v.references));
   const text = (entry.template ?? "").replace(/\{(\w+)\}/g, (whole, name) => {
     if (!(name in entry.values)) return whole;
     used.add(name);
