@@ -57,6 +57,16 @@ def dismissed():
 
 
 @workflow()
+def patient(token):
+    flows.effect("start", token)
+    with cf.suspense(0):
+        try:
+            return Prompt("Later?", schema={})()
+        except cf.InputDismissed:
+            return "dismissed"
+
+
+@workflow()
 def withdrawn():
     question = Prompt("Go on?").submit()
     before = question.poll(default="open")
@@ -211,6 +221,25 @@ func TestInputsEnd(t *testing.T) {
 	no := begin("declined")
 	n.said(`responded\.\n$`, "inputs", "respond", n.pending(no), "false")
 	gives(no, "false")
+	for i, end := range [][]string{{"respond", "", `{"a":0}`}, {"dismiss", ""}} { // suspended meanwhile
+		token := fmt.Sprint("p", i)
+		run := begin("patient", `"`+token+`"`)
+		end[1] = n.pending(run)
+		await(t, patience, func() string {
+			if m.document(n, run).Steps[run+":1"].Executions["1"].Result == nil {
+				return "it is not suspended"
+			}
+			return ""
+		})
+		if again := n.pending(run); again != end[1] {
+			t.Errorf("while it is suspended %s is listed, want %s", again, end[1])
+		}
+		n.said(`ed\.\n$`, append([]string{"inputs"}, end...)...)
+		gives(run, []string{`{"type":"dict","items":["a",0]}`, `"dismissed"`}[i])
+		if started, _ := m.counts(); started[token] != 2 {
+			t.Errorf("it began %d times, want 2", started[token])
+		}
+	}
 	gives(begin("withdrawn"), `["open","execution was cancelled"]`)
 	gives(begin("races"), `["given",true,"open"]`)
 	gives(begin("wrong"), `[["input_error","server error","invalid_schema"],["input_error","server error","invalid_schema"],`+
