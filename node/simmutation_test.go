@@ -38,6 +38,9 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"a refused proposal ends the lead", "SimLeaderOutlives", "leader.go", "			if !l.resume() {\n				return\n			}", "			<-l.ctx.Done()\n			return"},
 	{"a first question without an answer ends the lead", "SimLeaderOutlives", "coordinator.go", "			if !pause(ctx, againAfter) {\n				return\n			}", "			return"},
 	{"who waits for an attempt is not told of the last one", "SimRetry", "hub_events.go", "		told := h.resolveLocked(&Outcome{Execution: name, Result: result})\n", "		var told map[string]bool\n		if e.Result == result {\n			told = h.resolveLocked(&Outcome{Execution: name, Result: result})\n		}\n"},
+	{"who waits for an input is not told", "SimInputs", "hub_events.go", "h.resolveLocked(&Outcome{Execution: e.Input.String(), Response: in.Response})", "_ = in"},
+	{"a wait for an input is not noted", "SimInputs", "hub.go", "	h.l.kick()\n	h.l.note(session, q)", "	h.l.kick()"},
+	{"a poll of an input is not noted", "SimInputs", "hub.go", "(input || !q.Poll)", "(input && !q.Poll || !q.Poll)"},
 	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
 }
 

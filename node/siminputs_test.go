@@ -1,0 +1,124 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/pyexec"
+	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/oklog/ulid/v2"
+)
+
+// asks makes an input and gives its id.
+func (b *simBody) asks(req pyexec.InputRequest) (string, error) {
+	b.number++
+	req.Number = b.number
+	type answer struct {
+		id  string
+		err error
+	}
+	ch := make(chan answer, 1)
+	b.say(func() {
+		b.host.Input(req, func(r pyexec.InputReply, err error) { ch <- answer{r.InputID, err} })
+	})
+	a := take(b, ch)
+	return a.id, a.err
+}
+
+// hears waits for the response to an input, or polls.
+func (b *simBody) hears(id string, poll bool) (*pyexec.Outcome, error) {
+	b.number++
+	req := pyexec.SelectRequest{Number: b.number, Handles: []pyexec.Handle{{Type: "input", ID: id}}}
+	if poll {
+		req.Timeout = new(pyexec.Millis)
+	}
+	type answer struct {
+		out *pyexec.Outcome
+		err error
+	}
+	ch := make(chan answer, 1)
+	b.say(func() {
+		b.host.Select(req, func(o *pyexec.Outcome, err error) { ch <- answer{o, err} })
+	})
+	a := take(b, ch)
+	return a.out, a.err
+}
+
+// asking are the programs "ask", which asks and waits, and "poll", which asks and looks every 200 ms. began is told by
+// execution when they begin to.
+func asking(began *sync.Map) map[string]program {
+	ask := func(b *simBody) (string, error) {
+		id, err := b.asks(pyexec.InputRequest{Template: "Go on?", Schema: `{"type":"string"}`})
+		b.sleep(time.Second) // the mesh is idle now
+		began.Store(b.job.ExecutionID, time.Now())
+		return id, err
+	}
+	return map[string]program{
+		"ask": func(b *simBody, _ string) (string, error) {
+			id, err := ask(b)
+			if err != nil {
+				return "", err
+			}
+			out, err := b.hears(id, false)
+			if err != nil {
+				return "", err
+			}
+			return outcomeText(out)
+		},
+		"poll": func(b *simBody, _ string) (string, error) {
+			id, err := ask(b)
+			if err != nil {
+				return "", err
+			}
+			for {
+				out, err := b.hears(id, true)
+				if err != nil {
+					return "", err
+				}
+				if out != nil {
+					return outcomeText(out)
+				}
+				b.sleep(200 * time.Millisecond)
+			}
+		},
+	}
+}
+
+// An input is shown to people within 50 ms of being waited for, though nothing else happens in the mesh (A17), and it reaches
+// whoever waits, though the lead goes to another node meanwhile.
+func TestSimInputs(t *testing.T) {
+	var times sync.Map
+	inCluster(t, 3, 1, asking(&times), func(t *testing.T, c *simCluster) {
+		for _, target := range []string{"ask", "poll"} {
+			root := c.trigger(target, "")
+			var began any
+			c.eventually("it waits", 10*time.Second, func() (ok bool) { began, ok = times.Load(root.String()); return ok })
+			in := state.InputID{Run: root.Run, Number: 1}
+			c.eventually("it is listed", time.Second, func() bool {
+				l := c.leader()
+				return l != nil && scheduler.Awaited(l.store.View(), in)
+			})
+			if took := time.Since(began.(time.Time)); took > lazyDelay+50*time.Millisecond {
+				t.Errorf("%s: listed after %s", target, took)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_ = c.led().host.TransferLeadership(ctx)
+			cancel()
+			time.Sleep(2 * time.Second)
+			r := &scheduler.RespondInput{RequestID: ulid.Make().String(), Input: in.String(), Value: state.Value{Data: []byte(`"yes"`)}}
+			c.eventually("it is answered", 10*time.Second, func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				reply, err := c.led().coord.do(ctx, r)
+				if err == nil && reply.Err != nil {
+					t.Fatal(reply.Err)
+				}
+				return err == nil
+			})
+			c.value(root, time.Second, `"yes"`)
+		}
+	})
+}
