@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -22,8 +23,8 @@ func Check(text string) error {
 	if err != nil {
 		return err
 	}
-	return within(func() error {
-		_, err := compile(doc)
+	return within(patience, func(over *atomic.Bool) error {
+		_, err := compile(doc, over)
 		return err
 	})
 }
@@ -36,7 +37,7 @@ func CheckInitial(text string, value []byte) error {
 		return err
 	}
 	relax(doc)
-	return validate(doc, value)
+	return validate(patience, doc, value)
 }
 
 // Validate says why a value does not satisfy a schema: a *Violation, or another error if it cannot be checked.
@@ -45,7 +46,7 @@ func Validate(text string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	return validate(doc, value)
+	return validate(patience, doc, value)
 }
 
 func object(text string) (map[string]any, error) {
@@ -59,13 +60,13 @@ func object(text string) (map[string]any, error) {
 	return nil, errors.New("a schema is a JSON object")
 }
 
-func validate(doc map[string]any, value []byte) error {
+func validate(limit time.Duration, doc map[string]any, value []byte) error {
 	v, err := parse(value)
 	if err != nil {
 		return fmt.Errorf("not JSON: %w", err)
 	}
-	return within(func() error {
-		s, err := compile(doc)
+	return within(limit, func(over *atomic.Bool) error {
+		s, err := compile(doc, over)
 		if err != nil {
 			return err
 		}
@@ -79,7 +80,7 @@ func validate(doc map[string]any, value []byte) error {
 	})
 }
 
-func compile(doc map[string]any) (*jsonschema.Schema, error) {
+func compile(doc map[string]any, over *atomic.Bool) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(noLoader{})
@@ -87,6 +88,10 @@ func compile(doc map[string]any) (*jsonschema.Schema, error) {
 	for _, f := range []jsonschema.Format{{Name: "time", Validate: times("15:04")}, {Name: "date-time", Validate: times("2006-01-02T15:04")}} {
 		c.RegisterFormat(&f)
 	}
+	c.AssertVocabs()
+	c.RegisterVocabulary(&jsonschema.Vocabulary{URL: "ends", Compile: func(*jsonschema.CompilerContext, map[string]any) (jsonschema.SchemaExt, error) {
+		return ends{over}, nil
+	}})
 	if err := c.AddResource(location, doc); err != nil {
 		return nil, err
 	}
@@ -95,6 +100,15 @@ func compile(doc map[string]any) (*jsonschema.Schema, error) {
 		return nil, errors.New(oneLine(err))
 	}
 	return s, nil
+}
+
+// ends is part of each schema: it ends a check that nobody waits for any more, by a panic, as the library knows no other way.
+type ends struct{ over *atomic.Bool }
+
+func (e ends) Validate(*jsonschema.ValidatorContext, any) {
+	if e.over.Load() {
+		panic("it takes too long")
+	}
 }
 
 // oneLine is the cause of what is wrong with a schema: the library puts it into the last line.
@@ -195,21 +209,21 @@ func cut(text string) string {
 }
 
 // patience is how long a check may take: schemas can be written that take for ever.
-const patience = 2 * time.Second
+const patience = 5 * time.Second
 
-// checking bounds the checks that go on at once, those that nobody waits for any more included.
+// checking bounds the checks that go on at once.
 var checking = make(chan struct{}, 4)
 
 // within does a check in bounded time. A panic of the library is its error.
-func within(check func() error) error {
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
+func within(limit time.Duration, check func(over *atomic.Bool) error) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	select {
 	case checking <- struct{}{}:
-	case <-limit.C:
+	case <-timer.C:
 		return errors.New("other schemas keep this node busy: try again, or at another node")
 	}
-	done := make(chan error, 1)
+	done, over := make(chan error, 1), new(atomic.Bool)
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -217,12 +231,13 @@ func within(check func() error) error {
 			}
 			<-checking
 		}()
-		done <- check()
+		done <- check(over)
 	}()
 	select {
 	case err := <-done:
 		return err
-	case <-limit.C:
-		return fmt.Errorf("the check against the schema took longer than %s", patience)
+	case <-timer.C:
+		over.Store(true)
+		return fmt.Errorf("the check against the schema took longer than %s", limit)
 	}
 }
