@@ -53,6 +53,8 @@ type guardServer struct {
 	limits Limits // of executors; templates have none, so that executors do not inherit what a template has used
 	memory *oomWatch
 
+	list int // of the main thread's children, -1 = it cannot be read
+
 	mu        sync.Mutex
 	procs     map[int]uint64       // pid of a group leader -> id of the spawn
 	templates map[uint64]*template // not yet reaped
@@ -78,6 +80,9 @@ func runGuard() error {
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
 		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+	}
+	if g.list, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		g.list = -1 // a kernel without it
 	}
 	// The system call answers 20 - nice.
 	if raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {

@@ -95,7 +95,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 // are kept in known until they are reaped.
 func (g *guardServer) killStrays(id uint64, known map[int]bool) int {
 	mark := executorMark(id)
-	children := ownChildren()
+	children := g.children()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
@@ -107,6 +107,41 @@ func (g *guardServer) killStrays(id uint64, known map[int]bool) int {
 		}
 	}
 	return n
+}
+
+// children lists the guard's children for less than ownChildren does: the guard starts processes from its main thread, and
+// orphans go to the first thread of a subreaper that lives. It counts, too, when it was the same twice.
+func (g *guardServer) children() []int {
+	if g.list < 0 {
+		return ownChildren()
+	}
+	last := readChildren(g.list)
+	for range 20 {
+		again := readChildren(g.list)
+		if slices.Equal(last, again) {
+			break
+		}
+		last = again
+	}
+	return last
+}
+
+// readChildren reads a file of children anew.
+func readChildren(fd int) (pids []int) {
+	buf := make([]byte, 4096)
+	n, rest := 0, 0
+	for off := int64(0); ; off += int64(n) {
+		if n, _ = unix.Pread(fd, buf, off); n <= 0 {
+			return pids
+		}
+		for _, c := range buf[:n] {
+			if c != ' ' {
+				rest = 10*rest + int(c-'0')
+				continue
+			}
+			pids, rest = append(pids, rest), 0
+		}
+	}
 }
 
 // waitAny blocks until some child has ended and leaves it a zombie.

@@ -202,6 +202,7 @@ func (g *guardServer) forked(t *template, id uint64, pid int) {
 	known := ok && pid > 0 && g.procs[pid] == 0 && unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 	if known {
 		g.procs[pid] = id
+		unix.Setpgid(pid, pid) // it does nothing yet; who kills the group finds one
 		g.limits.apply(pid)
 	}
 	g.mu.Unlock()

@@ -62,6 +62,14 @@ class Channel:
         os.set_inheritable(write_fd, False)
         return cls(read_fd, write_fd)
 
+    def close(self) -> None:
+        """Closes what is read from; the other descriptor is the caller's."""
+        self._in.close()
+
+    def say(self, line: bytes) -> None:
+        """Sends a line that is ready, before anything else is sent."""
+        self._write_all(line)
+
     def notify(self, method: str, params: dict[str, object]) -> None:
         self._send({"method": method, "params": params})
 

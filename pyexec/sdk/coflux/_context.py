@@ -164,6 +164,11 @@ def enter(context: Context) -> None:
     _current = context
 
 
+def leave() -> None:
+    global _current
+    _current = None
+
+
 def active() -> bool:
     # A process forked by user code shares the descriptors but is not the execution.
     return _current is not None and _current.channel.pid == os.getpid()

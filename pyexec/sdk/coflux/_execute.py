@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
-from coflux import _context, _errors, _handles, _limits, _output, _snapshot, _target
+from coflux import _context, _errors, _handles, _json, _limits, _output, _snapshot, _target
 from coflux._channel import Channel, flush_real_streams
 from coflux._codec import deserialize
 from coflux._version import API_VERSION
@@ -15,10 +16,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_READY = _json.dumps({"method": "ready", "params": {"version": API_VERSION}}) + b"\n"
 
-def main() -> int:
-    channel = Channel.from_environment()
-    channel.notify("ready", {"version": API_VERSION})
+
+def main(channel: Channel | None = None) -> int:
+    code = run(channel or Channel.from_environment())
+    if code is not None:
+        return code
+    _leave()
+    return 0
+
+
+def run(channel: Channel) -> int | None:
+    """Waits for one execution and runs it; the exit status if there is none."""
+    channel.say(_READY)
     message = channel.command()
     if message is None:
         return 0
@@ -26,8 +37,7 @@ def main() -> int:
         print(f"expected execute, got {message.get('method')}", file=sys.stderr)
         return 1
     execute(channel, message["params"])
-    _leave()
-    return 0
+    return None
 
 
 def execute(channel: Channel, params: dict[str, Any]) -> None:
@@ -107,8 +117,6 @@ def _leave() -> None:
     threading = sys.modules.get("threading")
     if threading is not None:
         threading._shutdown()
-    import atexit
-
     atexit._run_exitfuncs()
     _flush()
     os._exit(0)

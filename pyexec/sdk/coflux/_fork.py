@@ -1,9 +1,10 @@
 """python -m coflux fork: the template, a process that makes executors out of itself.
 
 A request is one packet on the control socket: the number of the spawn, and the executor's descriptors 0 to 4 followed by
-the one on which it is told to go. Executors are forked by a process in between, one for all requests that wait. It ends at
-once, so that the guard, the next subreaper, becomes the executors' parent: it reaps and kills forked executors like the others. The
-pid is told when that has happened; the executor does nothing until the guard, who then knows it, lets it go.
+the one on which it is told to go. The guard is the executors' parent: it reaps and kills forked executors like the others.
+Executors are forked as its children where that is possible (_clone), elsewhere by a process in between, one for all requests that wait,
+which ends at once, so that the guard, the next subreaper, becomes the parent. The pid is told when that has happened; the
+executor does nothing until the guard, who then knows it, lets it go.
 
 With a snapshot and names of modules it imports these first: its executors find them imported.
 """
@@ -13,16 +14,20 @@ from __future__ import annotations
 import os
 import sys
 
-from coflux import _ahead
-from coflux._channel import flush_real_streams
+from coflux import _ahead, _clone
+from coflux._channel import Channel, flush_real_streams
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from _socket import socket
 
 _CONTROL = 5
 _OWN = 5  # an executor keeps the descriptors below it
+_PROTOCOL = 3  # and those from here on are its channel's, which sub-processes do not get
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 _MSG_DONTWAIT = 0x40
@@ -39,7 +44,7 @@ def main(snapshot: str = "", names: list[str] | None = None) -> int:
     except _ahead.Unfit as exc:
         _refuse(f"{'its import' if snapshot else 'the start of Python'} {exc}")
     if template.serve():
-        code = _execute.main()
+        code = _execute.main(template.channel)
         flush_real_streams()
         os._exit(code)  # without what the modules want done at exit: it has executed nothing
     os._exit(0)
@@ -73,26 +78,39 @@ class _Template:
 
         import _socket
 
+        from coflux import _rehearsal
+
         self._guard = os.getppid()
         self._room = _socket.CMSG_SPACE(8 * 4)
         self._prctl = ctypes.CDLL(None).prctl
         self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)  # as it is; the first call costs more
         self._mark = _find_mark()
         _write_mark(self._mark, os.environ[_MARK])  # fails here rather than in every executor
+        self._environ: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]
+        self._name = os.environ.encodekey(_MARK)
+        self._written = (ctypes.c_char * len(os.environ[_MARK])).from_address(self._mark)
         os.set_inheritable(_CONTROL, False)
+        self.channel = Channel.from_environment()  # of the executors: their descriptors take the place of these
         _ahead.check()
+        own = _clone.libraries()
+        self._sibling = _clone.sibling(_rehearsal.RUNS)  # before the modules, whose handlers of forks are not rehearsed
         self._files = _ahead.Files()
+        sys.argv[1:] = ["execute"]
         if snapshot:
-            protocol = os.environ.pop("COFLUX_PROTOCOL_FD")
-            sys.argv[1:] = ["execute"]
             self._files = _ahead.load(snapshot, names)
-            os.environ["COFLUX_PROTOCOL_FD"] = protocol
+        if not _clone.libraries() <= own or _clone.threads() > 1:
+            self._sibling = None
         # Executors look into the user's directories as they are when they look.
         for path in os.environ.get("PYTHONPATH", "").split(os.pathsep):
             sys.path_importer_cache.pop(path, None)
         self._control = _control()
         self._born = os.pipe()
         os.set_blocking(self._born[0], False)
+        for _ in range(_rehearsal.RUNS):
+            self._take_mark(os.environ[_MARK].encode())
+            self._files.open_again()
+            _ahead.reseed()
+        _rehearsal.rehearse()
         gc.collect()
         gc.freeze()  # a collection in an executor would copy every page otherwise
         self._highest = max(int(name) for name in os.listdir("/proc/self/fd"))
@@ -127,6 +145,32 @@ class _Template:
 
     def _fork(self, requests: dict[int, list[int]]) -> dict[int, int] | None:
         """The pids of new executors by their numbers, None in an executor."""
+        pids = self._fork_between(requests) if self._sibling is None else self._fork_siblings(self._sibling, requests)
+        if pids is not None:
+            for fds in requests.values():
+                for fd in fds:
+                    os.close(fd)
+        return pids
+
+    def _fork_siblings(self, fork: Callable[[], int], requests: dict[int, list[int]]) -> dict[int, int] | None:
+        pids = {}
+        for number, fds in requests.items():
+            if len(fds) != _OWN + 1:
+                continue
+            executor = fork()
+            if executor == 0:
+                try:
+                    self._become(number, requests)
+                    return None
+                except BaseException:
+                    os._exit(1)
+            if executor < 0:
+                break  # as below
+            pids[number] = executor
+        return pids
+
+    def _fork_between(self, requests: dict[int, list[int]]) -> dict[int, int] | None:
+        """The pids of new executors by their numbers, None in an executor."""
         between = -1
         try:
             between = os.fork()
@@ -137,14 +181,10 @@ class _Template:
                 own = self._fork_each(requests)
                 if own is None:
                     os._exit(0)
-                highest = max(self._highest, *(fd for fds in requests.values() for fd in fds))
-                self._become(own, requests[own], highest)
+                self._become(own, requests)
                 return None
             except BaseException:
                 os._exit(1)
-        for fds in requests.values():
-            for fd in fds:
-                os.close(fd)
         if between < 0:
             return {}
         status = os.waitpid(between, 0)[1]
@@ -170,10 +210,13 @@ class _Template:
             os.write(self._born[1], number.to_bytes(8, "little") + executor.to_bytes(4, "little"))
         return None
 
-    def _become(self, number: int, fds: list[int], highest: int) -> None:
+    def _become(self, number: int, requests: dict[int, list[int]]) -> None:
+        fds = requests[number]
+        highest = max(self._highest, *(fd for fds in requests.values() for fd in fds))
         go = fds[_OWN]
         for own, fd in enumerate(fds[:_OWN]):
-            os.dup2(fd, own)
+            os.dup2(fd, own, own < _PROTOCOL)
+        self.channel.pid = os.getpid()
         self._control.detach()
         low = _OWN
         for fd in sorted({go, *self._files.kept}):
@@ -183,15 +226,18 @@ class _Template:
         self._files.open_again()
         _ahead.reseed()
         mark = f"{number:020d}"
-        _write_mark(self._mark, mark)
-        os.environ[_MARK] = mark
-        sys.argv[1:] = ["execute"]
+        self._take_mark(mark.encode())
         if os.read(go, 1) != b"g":
             os._exit(1)  # the guard has given it up
         os.close(go)
         # Only now, because it is also sent when a process gets a new parent.
         if self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) != 0 or os.getppid() != self._guard:
             os._exit(1)
+
+    def _take_mark(self, mark: bytes) -> None:
+        """For the kernel, and for libc whose environment is the same memory; os.environ has a copy."""
+        self._written.raw = mark
+        self._environ[self._name] = mark
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
