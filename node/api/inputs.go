@@ -261,7 +261,7 @@ func checkAnswer(in *state.Input, text []byte) error {
 	if err == nil {
 		return nil
 	}
-	refusal := &Error{Code: CodeValidationFailed, Message: err.Error(), Details: err.Error(), Hint: "get_input shows the schema"}
+	refusal := &Error{Code: CodeValidationFailed, Message: err.Error(), Details: err.Error(), Hint: "the schema is part of what the input shows"}
 	var v *schema.Violation
 	if errors.As(err, &v) {
 		refusal.Details = v.Reason

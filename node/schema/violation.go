@@ -58,7 +58,7 @@ func collect(e *jsonschema.ValidationError, found *[]failure, messages *[]string
 			*found = append(*found, failure{e.InstanceLocation, path[0]})
 		}
 		if len(e.Causes) == 0 {
-			*messages = append(*messages, strings.ReplaceAll(e.Error(), "\n", " "))
+			*messages = append(*messages, strings.TrimPrefix(strings.ReplaceAll(e.Error(), "\n", " "), "at '': "))
 		}
 		*found = append(*found, around(e)...)
 	}
