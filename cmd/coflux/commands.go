@@ -56,7 +56,7 @@ func commands() []command {
 		{name: "inputs list", short: "List the questions that runs ask people and wait for", make: func() options { return &inputsListOptions{} }},
 		{name: "inputs inspect", args: "INPUT", short: "Show a question, and its answer", min: 1, max: 1,
 			make: func() options { return &inputsInspectOptions{} }},
-		{name: "inputs respond", args: "INPUT JSON", short: "Answer a question", min: 2, max: 2,
+		{name: "inputs respond", args: "INPUT JSON", short: "Answer a question", min: 2, max: 2, long: respondHelp,
 			make: func() options { return &inputsRespondOptions{} }},
 		{name: "inputs dismiss", args: "INPUT", short: "Decline to answer a question", min: 1, max: 1,
 			make: func() options { return &inputsDismissOptions{} }},

@@ -163,6 +163,12 @@ func promptText(ctx context.Context, c *client.Client, in *client.Input) (string
 	return strings.NewReplacer(pairs...).Replace(in.Template), nil
 }
 
+const respondHelp = `
+JSON is the answer, as one argument: true, 7, '"a text"', '{"a": 1}'. It has to fit the schema that
+'coflux inputs inspect INPUT' shows. The first response wins, through whichever node it is given.
+What begins with "-" stands behind "--".
+`
+
 // inputsRespondOptions answer a question.
 type inputsRespondOptions struct{}
 

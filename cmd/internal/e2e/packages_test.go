@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,9 +121,33 @@ func runScript(t *testing.T, nodes ...[]string) *mesh {
 	return m
 }
 
+// people answer or dismiss what is asked, as its title says, until the returned function is called.
+func (m *mesh) people(n *node) (stop func()) {
+	ctx, cancel := context.WithCancel(m.t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			doc, _ := n.client.Inputs(ctx, m.workspace)
+			for id, in := range doc.Value {
+				if in.Title != nil && *in.Title == "dismiss" {
+					_ = n.client.DismissInput(ctx, id)
+				} else {
+					_ = n.client.RespondInput(ctx, id, json.RawMessage(`{"n": 1.5}`))
+				}
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
 func (m *mesh) scriptPasses(n *node) {
 	m.t.Helper()
 	began := time.Now()
+	defer m.people(n)()
 	o := exe(m.t, m.dir, []string{"COFLUX_HOST=" + n.host()}, 5*time.Minute, "coflux", "workflow.run", "script", "script")
 	if o.status != 0 {
 		m.t.Fatalf("%v: %s", n.args, o)

@@ -171,6 +171,29 @@ def memoised():
     return [once(value, name) for value in [*equal, {"a": {1, 2}, "b": b"y"}, equal[0]]]
 
 
+@cf.task()
+def hear(question):
+    return question.result()
+
+
+def asked():
+    prompt = cf.Prompt("Which {what}?", schema={"type": "object", "required": ["n"]}, title="answer", actions=("Go", "Stop"))
+    question = prompt.submit(what="number")
+    again = prompt.submit(what="number")
+    answer = hear(question)
+    try:
+        cf.Prompt("Really?", bool, title="dismiss")()
+    except cf.InputDismissed as exc:
+        dismissed = str(exc)
+    withdrawn = cf.Prompt("Never mind").with_key("own").submit()
+    before = withdrawn.poll()
+    withdrawn.cancel()
+    try:
+        withdrawn.result()
+    except cf.ExecutionCancelled as exc:
+        return [answer, question.id == again.id, dismissed, before, str(exc)]
+
+
 def spoken():
     print("printed", "twice", sep="\n")
     print("to stderr", file=sys.stderr)
@@ -207,6 +230,7 @@ CHECKS = {
     "memo": memoised,
     "recurrence": lambda: until(uuid.uuid4().hex, 3),
     "depth": lambda: deep(4),
+    "inputs": asked,
     "output": spoken,
 }
 
