@@ -44,6 +44,7 @@ type simCluster struct {
 	nodes []*simNode // the latest process of each node
 	pipes map[*simPipe]bool
 	boots int
+	heard sync.Map // answers to inputs, by execution and input
 }
 
 // simDisk is what of a node outlives its process.

@@ -122,3 +122,56 @@ func TestSimInputs(t *testing.T) {
 		}
 	})
 }
+
+// treeAsks asks what others of the run may ask too, and waits; it notes what it hears.
+func treeAsks(b *simBody, key string) error {
+	id, err := b.asks(pyexec.InputRequest{Template: "?", Key: key})
+	if err != nil {
+		return err
+	}
+	out, err := b.hears(id, false)
+	if err == nil && out.Status == pyexec.StatusOK {
+		b.runner.node.c.heard.Store([2]string{b.job.ExecutionID, id}, string(out.Value.Value))
+	}
+	return err
+}
+
+// people answer what is listed, each question with a word of its own, until the returned function is called.
+func (n *nemesis) people() (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			if l := n.leader(); l != nil {
+				view := l.store.View()
+				if w := view.WorkspaceByName("p", "w"); w != nil {
+					for in := range view.OpenInputs(w.ID) {
+						if scheduler.Awaited(view, in.ID()) {
+							id := ulid.Make().String()
+							n.ask(&scheduler.RespondInput{RequestID: id, Input: in.ID().String(), Value: state.Value{Data: []byte(`"` + id + `"`)}})
+						}
+					}
+				}
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(done); wg.Wait() })
+}
+
+// checkHeard holds what bodies heard against what is recorded.
+func (n *nemesis) checkHeard() {
+	n.t.Helper()
+	view := n.led().store.View()
+	n.heard.Range(func(key, value any) bool {
+		id, _ := state.ParseInputID(key.([2]string)[1])
+		if in := view.Input(id); in == nil || in.Response == nil || string(in.Response.Value.Data) != value {
+			n.t.Errorf("%v heard %v, recorded is %+v", key, value, in)
+		}
+		return true
+	})
+}

@@ -85,6 +85,8 @@ func nemesisRun(t *testing.T, seed uint64, log func(string, ...any)) {
 	n := &nemesis{simCluster: c, rng: rng, log: log, hurt: map[string]bool{}}
 	defer c.stop()
 	c.grow(cmp.Or(map[int]int{0: 1, 1: 5}[rng.IntN(10)], 3))
+	stop := n.people()
+	defer stop()
 	for range 4 + rng.IntN(5) {
 		for range rng.IntN(3) {
 			n.client()
@@ -95,7 +97,9 @@ func nemesisRun(t *testing.T, seed uint64, log func(string, ...any)) {
 	n.heal()
 	n.clients.Wait()
 	n.quiesce()
+	stop()
 	n.check()
+	n.checkHeard()
 }
 
 // rest lets up to so many milliseconds pass.
@@ -283,6 +287,11 @@ func tree(b *simBody, arg string) (string, error) {
 	}
 	if err := treeWaits(b, r, handles); err != nil {
 		return "", err
+	}
+	if r.IntN(8) == 0 {
+		if err := treeAsks(b, []string{"", "k"}[r.IntN(2)]); err != nil {
+			return "", err
+		}
 	}
 	if r.IntN(10) == 0 {
 		b.sleep(time.Duration(r.IntN(5000)) * time.Millisecond)
