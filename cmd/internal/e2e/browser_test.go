@@ -165,7 +165,9 @@ func (b *tab) answers(n *node) {
 		return document[struct{ RunID string }](n, "submit", "questions/order", `"<i>Joe</i>"`, "--no-wait").RunID
 	}
 	first := ask()
-	b.eval(`location.hash = "#/inputs"`)
+	b.eval(`location.hash = "#/run/` + first + `"`)
+	b.shows("1 open question")
+	b.eval(`document.querySelector("main a[href='#/inputs']").click()`)
 	b.shows("An order of <i>Joe</i>", first+"/i1")
 	form := `document.querySelector("form[data-input='` + first + `/i1']")`
 	b.eval(form + `.querySelector("input").value = "x"; ` + form + `.querySelector("button").click()`)

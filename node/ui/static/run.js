@@ -56,6 +56,18 @@ function tick(root) {
   }
 }
 
+/** A link to what the run asks people and nobody has answered; null when there is nothing. */
+function questions(steps) {
+  const open = new Set();
+  for (const step of steps) {
+    if (latest(step)?.completedAt) continue; // earlier attempts may have asked for one that is to come
+    for (const { inputs } of Object.values(step.executions)) {
+      for (const [id, input] of Object.entries(inputs)) if (input.status === null) open.add(id);
+    }
+  }
+  return open.size > 0 && h("a", { href: "#/inputs" }, open.size === 1 ? "1 open question" : `${open.size} open questions`);
+}
+
 function heading(workspace, run, doc) {
   const all = Object.values(doc.steps);
   const root = all.find((s) => s.stepNumber === 1);
@@ -77,6 +89,7 @@ function heading(workspace, run, doc) {
     h("p", { class: "facts" },
       h("span", null, `Run ${run}`), h("span", null, `started ${clock(doc.createdAt)}`), h("span", null, "took ", took),
       h("span", null, all.length === 1 ? "1 step" : `${all.length} steps`),
+      questions(all),
       !execution?.completedAt && h("button", { onclick: cancel }, "Cancel"),
       root && h("a", { href: `#/submit/${encodeURIComponent(root.module)}/${encodeURIComponent(root.target)}` }, "Run again"), problem),
   ];
