@@ -21,8 +21,10 @@ type execution struct {
 	assign *Assign
 	// effects keeps the order of what the body asks for, while values are moved to and from blobs.
 	effects serial
-	ctx     context.Context // ends with the process
-	cancel  context.CancelFunc
+	// equal counts the calls of a durable run by scheduler.CallKey. Only effects touches it.
+	equal  map[string]int
+	ctx    context.Context // ends with the process
+	cancel context.CancelFunc
 
 	// The rest is guarded by a.mu.
 	selects map[int64]*selecting

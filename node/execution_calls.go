@@ -20,7 +20,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 	e.effects.do(func() {
 		r := &scheduler.SubmitStep{Parent: e.id, Number: req.Number, Module: req.Module, Target: req.Target,
 			Type: state.TargetType(req.Type), Delay: int64(req.Delay), Timeout: int64(req.Timeout), Retries: retriesOf(req.Retries),
-			Group: req.GroupID, Requires: req.Requires, Recurrent: req.Recurrent, WaitFor: req.WaitFor}
+			Group: req.GroupID, Requires: req.Requires, Recurrent: req.Recurrent, WaitFor: req.WaitFor, Durable: req.Durable}
 		if err := keyed(r, req); err != nil {
 			reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: err.Error()})
 			return
@@ -33,6 +33,7 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 			}
 			r.Arguments = append(r.Arguments, arg)
 		}
+		e.count(r)
 		e.ask(r, func(p scheduler.Reply) {
 			if p.Err != nil {
 				reply(pyexec.SubmitReply{}, &pyexec.RequestError{Code: "submit_error", Message: p.Err.Message})
@@ -42,6 +43,19 @@ func (e *execution) Submit(req pyexec.SubmitRequest, reply func(pyexec.SubmitRep
 			reply(pyexec.SubmitReply{ExecutionID: p.Answer.ExecutionID, Module: p.Answer.Module, Target: p.Answer.Target}, nil)
 		})
 	})
+}
+
+// count tells a call of a durable run apart from the equal ones that the body has made before.
+func (e *execution) count(r *scheduler.SubmitStep) {
+	if !e.assign.Durable {
+		return
+	}
+	if e.equal == nil {
+		e.equal = map[string]int{}
+	}
+	key := scheduler.CallKey(r)
+	r.Equal = e.equal[key]
+	e.equal[key]++
 }
 
 // memoOf reads the option memo of a call: absent, true, false or a list of indexes.

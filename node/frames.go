@@ -98,6 +98,8 @@ type Assign struct {
 	Arguments []state.Value `codec:"a,omitempty"`
 	TimeoutMS int64         `codec:"o,omitempty"`
 	Root      bool          `codec:"r,omitempty"`
+	// Durable asks to count equal calls.
+	Durable bool `codec:"d,omitempty"`
 }
 
 // Abort has a process killed.

@@ -53,6 +53,9 @@ func assignFrame(view *state.View, e *state.Execution) *Frame {
 	if s := view.Step(e.ID().StepID()); s != nil {
 		a.Arguments, a.TimeoutMS = s.Arguments, s.Timeout
 	}
+	if run := view.Run(e.Run); run != nil {
+		a.Durable = run.Durable
+	}
 	return &Frame{Assign: a}
 }
 

@@ -120,7 +120,7 @@ func manifests(d pyexec.Discovery, before []scheduler.ModuleManifest) (out []sch
 // workflow is a target as the interface describes it.
 func workflow(t pyexec.Target) api.Workflow {
 	w := api.Workflow{WaitFor: t.WaitFor, Delay: int64(t.Delay), Recurrent: t.Recurrent, Timeout: int64(t.Timeout),
-		Requires: t.Requires, Memo: bytes.Equal(t.Memo, []byte("true")), Instruction: t.Instruction}
+		Requires: t.Requires, Memo: bytes.Equal(t.Memo, []byte("true")), Instruction: t.Instruction, Durable: t.Durable}
 	for _, p := range t.Parameters {
 		w.Parameters = append(w.Parameters, api.Parameter{Name: p.Name, Default: p.Default, Annotation: p.Annotation})
 	}

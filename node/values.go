@@ -215,7 +215,7 @@ func (v values) resultToState(ctx context.Context, r pyexec.Result) (state.Resul
 	case r.Timeout:
 		return state.Result{Type: state.ResultTimeout}, nil
 	case r.Error != nil:
-		out := &state.Error{Type: r.Error.Type, Message: r.Error.Message, Retryable: r.Error.Retryable}
+		out := &state.Error{Type: r.Error.Type, Message: r.Error.Message, Retryable: r.Error.Retryable, Vanished: r.Error.Vanished}
 		for _, f := range r.Error.Frames {
 			out.Frames = append(out.Frames, state.Frame(f))
 		}

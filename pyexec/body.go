@@ -124,7 +124,9 @@ func (b *body) outcome(s exitStatus) Result {
 	if b.timedOut.Load() {
 		return Result{Timeout: true}
 	}
-	return Result{Error: internal(fmt.Sprintf("EOF: the process ended without a result (%s)", b.limits.explain(s)))}
+	gone := internal(fmt.Sprintf("EOF: the process ended without a result (%s)", b.limits.explain(s)))
+	gone.Vanished = true
+	return Result{Error: gone}
 }
 
 func (b *body) trace(stage string) {

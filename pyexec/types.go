@@ -115,6 +115,7 @@ type SubmitRequest struct {
 	Recurrent bool                `json:"recurrent,omitempty"`
 	Requires  map[string][]string `json:"requires,omitempty"`
 	Timeout   Millis              `json:"timeout,omitempty"`
+	Durable   bool                `json:"durable,omitempty"` // ours: not in adapter-protocol
 }
 
 // SubmitReply names the execution that was created or found.
@@ -204,6 +205,7 @@ type Error struct {
 	Message   string  `json:"message"`
 	Frames    []Frame `json:"frames"`
 	Retryable *bool   `json:"retryable,omitempty"`
+	Vanished  bool    `json:"-"` // the process ended without a word of the target's own
 }
 
 // TypeInternal is the type of failures that are not the user code's own words.
@@ -283,6 +285,7 @@ type Target struct {
 	Limits      *Limits             `json:"limits,omitempty"` // nil = none of its own
 	Recurrent   bool                `json:"recurrent,omitempty"`
 	Timeout     Millis              `json:"timeout,omitempty"`
+	Durable     bool                `json:"durable,omitempty"` // ours: not in adapter-protocol
 	IsStub      bool                `json:"is_stub,omitempty"`
 	Instruction string              `json:"instruction,omitempty"`
 }

@@ -11,9 +11,11 @@ type Memo struct {
 }
 
 // memoKey is the key of a call, "" when it is not memoised.
-func memoKey(run *state.Run, r *SubmitStep) string {
+func memoKey(run *state.Run, parent *state.Execution, r *SubmitStep) string {
 	var params Params
 	switch {
+	case r.Memo == nil && run.Durable:
+		return durableKey(parent, r)
 	case r.Memo == nil && run.Memo:
 		params.All = true
 	case r.Memo == nil || r.Memo.Off:

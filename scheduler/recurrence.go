@@ -18,6 +18,7 @@ func (d *decision) recur(e *state.Execution, result *state.Result) (next *state.
 		return nil, 0
 	}
 	next = d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
+	next.Lap = next.Attempt
 	*result = state.Result{Type: state.ResultRecurred, Retry: next.Attempt}
 	return next, step.Delay
 }

@@ -26,10 +26,11 @@ func samples() []Request {
 	return []Request{
 		&SubmitRun{RequestID: "01HF7YAT00000000000000000A", Workspace: "W", Module: "m", Target: "t", Arguments: []state.Value{value},
 			Delay: 1, Timeout: 2, Retries: retries, Defer: &Params{All: true, Indexes: []int{1}}, Cache: cache, IdempotencyKey: "k",
-			Requires: state.Tags{"a": {"1"}}, Memo: true, Recurrent: true, WaitFor: []int{0}},
+			Requires: state.Tags{"a": {"1"}}, Memo: true, Recurrent: true, WaitFor: []int{0}, Durable: true},
 		&SubmitStep{Session: "S", Parent: "R:1:1", Number: 7, Module: "m", Target: "t", Type: state.TypeTask,
 			Arguments: []state.Value{value}, Delay: 1, Timeout: 2, Retries: retries, Defer: &Params{All: true, Indexes: []int{1}}, Cache: cache,
-			Group: &group, Requires: state.Tags{"a": {"1"}}, Memo: &Memo{Off: true, Params: Params{All: true, Indexes: []int{1, 0}}}, Recurrent: true, WaitFor: []int{0}},
+			Group: &group, Requires: state.Tags{"a": {"1"}}, Memo: &Memo{Off: true, Params: Params{All: true, Indexes: []int{1, 0}}}, Recurrent: true, WaitFor: []int{0},
+			Durable: true, Equal: 2},
 		&ReportResult{Session: "S", Execution: "R:1:1", Result: state.Result{Type: state.ResultError, Value: &value, Reason: "why",
 			Error: &state.Error{Type: "E", Message: "m", Retryable: &retry, Frames: []state.Frame{{File: "f", Line: 3, Name: "n", Code: "c"}}}}},
 		&Cancel{Workspace: "W", Execution: "R:1:1"},

@@ -46,6 +46,7 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 	e := d.newAttempt(step, r.Workspace, latest.Attempt+1, latest.Tier)
 	for before := range earlier(&d.View, e) { // with the result that it has by now
 		e.Failures = failuresAfter(before)
+		e.Lap = before.Lap
 		break
 	}
 	d.queue(e, 0) // a re-run starts at once

@@ -41,11 +41,18 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 
 // finish records the one result of an execution, and queues the attempt that follows it, if one does.
 func (d *decision) finish(e *state.Execution, result *state.Result) {
-	next, delay := d.retry(e, result)
+	given := result.Type
+	next, delay := d.resume(e, result)
+	if next == nil {
+		next, delay = d.retry(e, result)
+	}
 	if next == nil {
 		next, delay = d.recur(e, result)
 	}
 	d.end(e, result, next, delay)
+	if given == state.ResultAbandoned && result.Type != given && e.Session != "" { // it is an error now
+		d.tell(EventAbort, e.Session, e.ID())
+	}
 }
 
 // end records the one result of an execution, and queues the attempt that follows it, if one does, in so many milliseconds.

@@ -47,6 +47,7 @@ func (d *decision) retry(e *state.Execution, result *state.Result) (next *state.
 	}
 	next = d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
 	next.Failures = e.Failures + 1
+	next.Lap = e.Lap
 	next.ExecuteAfter = d.now // shown even where the retry does not wait
 	luck := 0.0
 	if step.Retries.Limit == nil {

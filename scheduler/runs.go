@@ -39,6 +39,8 @@ type SubmitRun struct {
 	WaitFor []int
 	// Recurrent has the root run again, after Delay, for as long as it gives null.
 	Recurrent bool
+	// Durable has the root run again where it stood when its node or process is lost.
+	Durable bool
 }
 
 func (r *SubmitRun) decide(d *decision) (Answer, error) {
@@ -54,11 +56,11 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	run := &state.Run{
 		ID: d.newRunID(), Workspace: r.Workspace,
 		Module: r.Module, Target: r.Target, CreatedAt: d.now, Steps: 1, RequestID: r.RequestID,
-		Requires: r.Requires, Memo: r.Memo,
+		Requires: r.Requires, Memo: r.Memo, Durable: r.Durable,
 	}
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
-		Arguments: r.Arguments, WaitFor: r.WaitFor, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent,
+		Arguments: r.Arguments, WaitFor: r.WaitFor, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent, Durable: r.Durable,
 	}
 	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
 		return Answer{}, err

@@ -23,11 +23,12 @@ func (d *decision) nowDue(id state.ExecutionID) {
 func (d *decision) spawn(e *state.Execution, call *state.Step) {
 	run := &state.Run{
 		ID: d.newRunID(), Workspace: e.Workspace, Module: e.Module, Target: e.Target, CreatedAt: d.now, Steps: 1,
-		Requires: effective(d.Run(e.Run), call), Parent: e.ID().String(),
+		Requires: effective(d.Run(e.Run), call), Parent: e.ID().String(), Durable: call.Durable,
 	}
 	root := &state.Step{
 		Run: run.ID, Number: 1, Module: call.Module, Target: call.Target, Type: state.TypeWorkflow, Arguments: call.Arguments,
 		Timeout: call.Timeout, Delay: call.Delay, Recurrent: call.Recurrent, Retries: call.Retries, Cache: call.Cache, CacheKey: call.CacheKey, CreatedAt: d.now,
+		Durable: call.Durable,
 	}
 	d.Put(run)
 	d.Put(root)

@@ -28,6 +28,10 @@ type SubmitStep struct {
 	WaitFor []int
 	// Recurrent has it run again, after Delay, for as long as it gives null.
 	Recurrent bool
+	// Durable makes a workflow that is called a durable one.
+	Durable bool
+	// Equal is how many equal calls (CallKey) Parent has made before. Only durable runs ask.
+	Equal int
 }
 
 func (r *SubmitStep) decide(d *decision) (Answer, error) {
@@ -62,7 +66,7 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	run := *d.Run(parent.Run)
-	key := memoKey(&run, r)
+	key := memoKey(&run, parent, r)
 	if key != "" {
 		if found := d.memoised(parent, key); found != nil {
 			return d.hit(parent, r, found), nil
@@ -72,7 +76,7 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
 		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Requires: r.Requires,
-		MemoKey: key, Recurrent: r.Recurrent, WaitFor: r.WaitFor,
+		MemoKey: key, Recurrent: r.Recurrent, WaitFor: r.WaitFor, Durable: r.Durable && r.Type == state.TypeWorkflow,
 	}
 	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
 		return Answer{}, err

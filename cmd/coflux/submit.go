@@ -168,7 +168,7 @@ func (o *submitOptions) submit(ctx context.Context, c *client.Client, workspace,
 		return client.Submitted{}, err
 	}
 	options := map[string]json.RawMessage{}
-	for _, name := range []string{"waitFor", "cache", "defer", "delay", "retries", "recurrent", "requires", "memo", "timeout"} {
+	for _, name := range []string{"waitFor", "cache", "defer", "delay", "retries", "recurrent", "requires", "memo", "timeout", "durable"} {
 		if v, ok := def.Value.Configuration[name]; ok && string(v) != "null" {
 			options[name] = v
 		}

@@ -44,6 +44,11 @@ type Execution struct {
 	Failures int `codec:"f,omitempty"`
 	// Wait says that it is not placed before something else is final. Of what it is, the rows of table waits tell.
 	Wait WaitMode `codec:"wm,omitempty"`
+	// Losses is how many attempts of a durable step immediately before this one were lost without having completed a step.
+	Losses int `codec:"lo,omitempty"`
+	// Lap is the attempt with which the present recurrence began, 0 for the first: in durable runs calls of an earlier one are
+	// not found again.
+	Lap int `codec:"lp,omitempty"`
 	// MemoKey is that of its step.
 	MemoKey string `codec:"mk,omitempty"`
 	// DeferKey and CacheKey are those of its step.

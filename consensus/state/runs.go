@@ -24,6 +24,9 @@ type Run struct {
 	Memo bool `codec:"mo,omitempty"`
 	// Inputs is the number of inputs so far; the next one gets Inputs+1.
 	Inputs int `codec:"in,omitempty"`
+	// Durable: a call is known by its caller's step, its arguments and how many equal ones came before it, unless it says
+	// otherwise by its own memo.
+	Durable bool `codec:"du,omitempty"`
 }
 
 func (*Run) table() Table  { return TableRuns }

@@ -46,6 +46,8 @@ type Step struct {
 	MemoKey string `codec:"mk,omitempty"`
 	// Recurrent: the value null is followed by another attempt, after the delay.
 	Recurrent bool `codec:"rc,omitempty"`
+	// Durable: an attempt that is lost with its node or process is followed by another that finds the steps that it has made.
+	Durable bool `codec:"du,omitempty"`
 }
 
 // Cache of a step, as it was configured.

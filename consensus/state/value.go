@@ -118,6 +118,8 @@ type Error struct {
 	Frames  []Frame `codec:"f,omitempty"`
 	// Retryable is nil where no retry filter was configured.
 	Retryable *bool `codec:"r,omitempty"`
+	// Vanished: the process ended without a word of the target's own.
+	Vanished bool `codec:"va,omitempty"`
 }
 
 // Frame is one line of a traceback, outermost first.

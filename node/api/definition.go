@@ -17,6 +17,7 @@ type Workflow struct {
 	Timeout     int64 // ms, 0 = none
 	Requires    map[string][]string
 	Memo        bool
+	Durable     bool
 	Instruction string
 }
 
@@ -59,6 +60,7 @@ type definition struct {
 	Recurrent   bool                `json:"recurrent"`
 	Timeout     int64               `json:"timeout"`
 	Memo        bool                `json:"memo"`
+	Durable     bool                `json:"durable,omitempty"`
 	Instruction *string             `json:"instruction"`
 }
 
@@ -66,7 +68,7 @@ type definition struct {
 func (f Workflow) Definition() ([]byte, error) {
 	text, err := encodeJSON(definition{
 		Parameters: orEmpty(f.Parameters), WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay,
-		Retries: f.Retries, Requires: tags(f.Requires), Recurrent: f.Recurrent, Timeout: f.Timeout, Memo: f.Memo,
+		Retries: f.Retries, Requires: tags(f.Requires), Recurrent: f.Recurrent, Timeout: f.Timeout, Memo: f.Memo, Durable: f.Durable,
 		Instruction: textOrNil(f.Instruction),
 	})
 	return bytes.TrimSpace(text), err

@@ -35,6 +35,7 @@ type configDoc struct {
 	Timeout   int64               `json:"timeout"`
 	Requires  map[string][]string `json:"requires"`
 	Memo      bool                `json:"memo"`
+	Durable   bool                `json:"durable,omitempty"`
 }
 
 // manifests lists what is registered. Definitions are kept in the form in which they are shown.
@@ -82,7 +83,7 @@ func newWorkflowDoc(v *state.View, workspace, module, target string) workflowDoc
 		doc.Parameters, doc.Instruction = orEmpty(f.Parameters), f.Instruction
 		doc.Configuration = &configDoc{
 			WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay, Retries: f.Retries,
-			Recurrent: f.Recurrent, Timeout: f.Timeout, Requires: tags(f.Requires), Memo: f.Memo,
+			Recurrent: f.Recurrent, Timeout: f.Timeout, Requires: tags(f.Requires), Memo: f.Memo, Durable: f.Durable,
 		}
 	}
 	return doc

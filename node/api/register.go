@@ -85,6 +85,7 @@ type givenDefinition struct {
 	Recurrent   bool                 `json:"recurrent"`
 	Timeout     int64                `json:"timeout"`
 	Memo        bool                 `json:"memo"`
+	Durable     bool                 `json:"durable"`
 	Instruction string               `json:"instruction"`
 }
 
@@ -102,7 +103,7 @@ func readDefinition(raw json.RawMessage) ([]byte, error) {
 		return nil, err
 	}
 	return Workflow{Parameters: *g.Parameters, WaitFor: *g.WaitFor, Cache: g.Cache, Defer: g.Defer, Delay: *g.Delay, Retries: g.Retries,
-		Requires: requires, Recurrent: g.Recurrent, Timeout: g.Timeout, Memo: g.Memo, Instruction: g.Instruction}.Definition()
+		Requires: requires, Recurrent: g.Recurrent, Timeout: g.Timeout, Memo: g.Memo, Durable: g.Durable, Instruction: g.Instruction}.Definition()
 }
 
 // check says in a sentence what is wrong.

@@ -29,6 +29,7 @@ type stepDoc struct {
 	MemoKey     *string                  `json:"memoKey"`
 	Retries     *Retries                 `json:"retries"`
 	Recurrent   bool                     `json:"recurrent"`
+	Durable     bool                     `json:"durable,omitempty"`
 	Timeout     int64                    `json:"timeout"`
 	Requires    map[string][]string      `json:"requires"`
 	CreatedAt   int64                    `json:"createdAt"`
@@ -139,7 +140,7 @@ func newStepDoc(v *state.View, run seenRun, s *state.Step) *stepDoc {
 	doc := &stepDoc{
 		StepNumber: s.Number, Module: s.Module, Target: s.Target, ParentID: textOrNil(s.Parent), Arguments: []*valueDoc{},
 		CacheConfig: newCache(s.Cache), CacheKey: keyStart(s.CacheKey), MemoKey: keyStart(s.MemoKey), Retries: newRetries(s.Retries),
-		Timeout: s.Timeout, Requires: tags(s.Requires), Recurrent: s.Recurrent, CreatedAt: s.CreatedAt,
+		Timeout: s.Timeout, Requires: tags(s.Requires), Recurrent: s.Recurrent, Durable: s.Durable, CreatedAt: s.CreatedAt,
 		Executions: map[string]*executionDoc{},
 	}
 	for i := range s.Arguments {

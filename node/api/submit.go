@@ -65,6 +65,7 @@ func parseSubmission(b *body) (*submission, error) {
 	sub.Requires = b.tags("requires")
 	b.into("memo", &sub.Memo)
 	b.into("recurrent", &sub.Recurrent)
+	b.into("durable", &sub.Durable)
 	sub.RequestID = b.requestID()
 	sub.arguments = parseArguments(b)
 	sub.WaitFor = parseWaitFor(b)

@@ -158,6 +158,25 @@ def web(token, key):
     return got
 
 
+@task()
+def dig(token, k):
+    effect("start", token + "." + str(k))
+    effect("end", token + "." + str(k))
+    return k
+
+
+@workflow(durable=True)
+def tunnel(token, steps):
+    effect("start", token)
+    total = 0
+    for k in range(steps):
+        total += dig(token, k)
+        effect("dug", token, value=str(k))
+        pass_gate(token + "-" + str(k))
+    effect("end", token)
+    return total
+
+
 @workflow()
 def hello(name):
     return "Hello, " + name + "!"

@@ -4,7 +4,7 @@ import { get, post, topic, ulid } from "./api.js";
 import { h, show } from "./dom.js";
 
 /** The options of a definition that are sent along; the node takes nothing from it by itself. */
-const OPTIONS = ["waitFor", "cache", "defer", "delay", "retries", "recurrent", "timeout", "requires", "memo"];
+const OPTIONS = ["waitFor", "cache", "defer", "delay", "retries", "recurrent", "timeout", "requires", "memo", "durable"];
 
 export function page(root, { workspace, parts }) {
   let ended = false;

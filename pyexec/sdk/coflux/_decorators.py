@@ -66,16 +66,19 @@ def workflow(
     requires: Tags | None = None,
     timeout: Duration = 0,
     limits: Limits | None = None,
+    durable: bool = False,
 ) -> Decorator:
     """Makes a function a workflow: something that can be started from outside. Called from a target it is a run of its own.
 
-    The options are those of task, and memo is what the steps of the run do that do not say it themselves.
+    The options are those of task, and memo is what the steps of the run do that do not say it themselves. durable: when its
+    node or process is lost it is run again on another one, where each call that it makes anew finds the one that was made
+    before, so that what was completed is not run again; three losses in a row without another completed step end it.
     """
     if memo is not None and not isinstance(memo, bool):
         raise TypeError(f"memo of a workflow is True or False, not {memo!r}")
     options = dict(
         wait=wait, cache=cache, retries=retries, recurrent=recurrent, defer=defer, delay=delay, memo=memo,
-        requires=requires, timeout=timeout,
+        requires=requires, timeout=timeout, durable=durable,
     )  # fmt: skip
     return _decorator("workflow", name, None, options, limits)
 

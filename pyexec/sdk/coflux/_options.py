@@ -164,6 +164,7 @@ class Options:
     memo: bool | list[int] | None  # None: as the run has it
     requires: dict[str, list[str]]
     recurrent: bool
+    durable: bool
     delay_ms: int
     timeout_ms: int
 
@@ -176,6 +177,7 @@ class Options:
         self.memo = None
         self.requires = {}
         self.recurrent = False
+        self.durable = False
         self.delay_ms = 0
         self.timeout_ms = 0
 
@@ -204,6 +206,8 @@ class Options:
             out["requires"] = self.requires
         if self.recurrent:
             out["recurrent"] = True
+        if self.durable:
+            out["durable"] = True
         if self.delay_ms:
             out["delay"] = self.delay_ms
         if self.timeout_ms:
@@ -249,6 +253,9 @@ class Options:
 
     def _set_recurrent(self, value: object) -> None:
         self.recurrent = bool(value)
+
+    def _set_durable(self, value: object) -> None:
+        self.durable = bool(value)
 
     def _set_delay(self, value: object) -> None:
         self.delay_ms = milliseconds("delay", value)

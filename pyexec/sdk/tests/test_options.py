@@ -42,6 +42,21 @@ class OptionsTest(unittest.TestCase):
             with self.subTest(options=options):
                 self.assertEqual(wire(**options), want)
 
+    def test_durable(self):
+        @cf.workflow(durable=True)
+        def flow():
+            pass
+
+        self.assertEqual(flow.options.wire(), {"durable": True})
+
+        @cf.workflow()
+        def other():
+            pass
+
+        self.assertEqual(other.options.wire(), {})
+        with self.assertRaises(TypeError):
+            cf.task(durable=True)
+
     def test_refused(self):
         for options, kind, text in [
             ({"wait": "z"}, ValueError, r"Unrecognised parameter in wait \(z\)"),

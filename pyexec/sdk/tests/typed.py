@@ -12,7 +12,7 @@ def add(a: int, b: int = 2) -> int:
     return a + b
 
 
-@cf.workflow(requires={"gpu": True, "zone": ["a", "b"]})
+@cf.workflow(requires={"gpu": True, "zone": ["a", "b"]}, durable=True)
 async def later(text: str) -> list[str]:
     return [text]
 
