@@ -223,3 +223,32 @@ func TestDurableRecurrence(t *testing.T) {
 		t.Errorf("after a loss the call is %s, want %s", got, again)
 	}
 }
+
+// A handle that is passed on is the same one again, although the step that it names was retried meanwhile: the call that it is
+// passed to is found.
+func TestDurableHandles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.durable()
+	c := call("S1", root, 1)
+	c.Retries = limited(1)
+	step := r.ok(c).ExecutionID
+	refer := func(number int64, id string) string {
+		c := call("S1", root, number)
+		c.Arguments = []state.Value{{Data: []byte(`{"type":"ref","index":0}`), References: []state.Reference{{Kind: state.KindExecution, ID: id}}}}
+		return r.ok(c).ExecutionID
+	}
+	user := refer(2, step)
+	r.ok(failed("S1", step, state.ResultError))
+	r.ok(valueOf("S1", next(step, 1), "1"))
+	r.ok(failed("S1", root, state.ResultAbandoned))
+	root = next(root, 1)
+	r.drain()
+	again := r.ok(call("S1", root, 1)).ExecutionID
+	if again != step {
+		t.Errorf("the call is %s, want %s", again, step)
+	}
+	if got := refer(2, again); got != user {
+		t.Errorf("the call with the handle is %s, want %s", got, user)
+	}
+}

@@ -207,13 +207,11 @@ func (p *placer) alone(e *state.Execution) bool {
 // on if there is any; ties go by rendezvous hash, so that they spread.
 func (p *placer) choose(among []*candidate, e *state.Execution) *candidate {
 	avoid := ""
-	if e.Failures > 0 {
-		for before := range earlier(p.view, e) {
-			if before.Result != nil && before.Result.Type.Failed() {
-				avoid = before.Node
-			}
-			break
+	for before := range earlier(p.view, e) {
+		if before.Result != nil && before.Result.Type.Failed() {
+			avoid = before.Node
 		}
+		break
 	}
 	var best *candidate
 	for _, c := range among {

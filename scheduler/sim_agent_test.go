@@ -67,7 +67,7 @@ func (u *simUser) submission() scheduler.Request {
 	r := &scheduler.SubmitRun{RequestID: u.ulid(at), Workspace: u.pick(""), Module: "m", Target: "flow",
 		Arguments: []state.Value{program(3, u.rng.Uint64())}}
 	r.Requires, r.Memo = drawRequires(u.rng), u.chance(60)
-	r.Recurrent = u.chance(20)
+	r.Recurrent, r.Durable = u.chance(20), u.chance(40)
 	if u.chance(20) {
 		r.Delay = int64(u.rng.IntN(300))
 	}

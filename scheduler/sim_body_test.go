@@ -19,6 +19,7 @@ type simBody struct {
 	left      int // calls still to make
 	number    int64
 	children  []string
+	equal     map[string]int                   // calls made so far, by what they have in common
 	calls     map[string]*scheduler.SubmitStep // by the child that was answered
 	wait      string                           // the child that it waits for
 	blocked   bool
@@ -83,6 +84,8 @@ func (b *simBody) next() {
 		b.answered = b.orDie
 	case n < 83 && attempt(b.id) < maxSimSuspensions:
 		b.suspend()
+	case n < 84:
+		b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "internal", Message: "EOF " + b.id, Vanished: true}})
 	case n < 86:
 		failure := &state.Error{Type: "ValueError", Message: b.id}
 		if b.rng.IntN(3) == 0 {
@@ -110,7 +113,7 @@ func (b *simBody) call() {
 	t := simTargets[b.rng.IntN(len(simTargets))]
 	r := &scheduler.SubmitStep{Session: b.session, Parent: b.id, Number: b.number, Module: t.Module, Target: t.Name, Type: t.Type,
 		Arguments: []state.Value{program(b.depth-1, b.rng.Uint64())}, Requires: drawRequires(b.rng)}
-	r.Recurrent = b.rng.IntN(5) == 0
+	r.Recurrent, r.Durable = b.rng.IntN(5) == 0, b.rng.IntN(3) == 0
 	if b.rng.IntN(4) > 0 {
 		share(r, b.depth-1, b.rng)
 	}
@@ -132,6 +135,7 @@ func (b *simBody) call() {
 	if b.rng.IntN(3) == 0 {
 		r.Defer = someParams(b.rng)
 	}
+	b.count(r)
 	b.request = r
 	b.answered = func(reply scheduler.Reply) {
 		b.orDie(reply)

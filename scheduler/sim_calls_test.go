@@ -46,9 +46,9 @@ func (o *oracle) submitRun(r *scheduler.SubmitRun, reply scheduler.Reply, now in
 		o.byKey[key] = oracleKey{run, now + scheduler.IdempotencyWindow}
 	}
 	root := &oracleExec{id: reply.Answer.ExecutionID, workspace: r.Workspace, due: now + r.Delay, retries: r.Retries, after: after(now, r.Delay),
-		later: laterOf(r.Module, r.Target, r.Defer, r.Arguments), recurrent: r.Recurrent, delay: r.Delay}
+		later: laterOf(r.Module, r.Target, r.Defer, r.Arguments), recurrent: r.Recurrent, delay: r.Delay, durable: r.Durable}
 	root.caches(r.Module, r.Target, r.Cache, r.Arguments).need(r.Requires, nil)
-	o.runTags[run], o.runMemo[run] = r.Requires, r.Memo
+	o.runTags[run], o.runMemo[run], o.runDurable[run] = r.Requires, r.Memo, r.Durable
 	return o.add(root, run, now)
 }
 
@@ -102,7 +102,7 @@ func (o *oracle) again(of *oracleExec, workspace string, now, due int64) *oracle
 	}
 	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), workspace: workspace, number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs,
 		later: of.later, same: of.same, maxAge: of.maxAge, made: now, workflow: of.workflow, spawnedBy: of.spawnedBy, memo: of.memo,
-		recurrent: of.recurrent, delay: of.delay, all: of.all}
+		recurrent: of.recurrent, delay: of.delay, all: of.all, durable: of.durable}
 	e.waiting = o.waits(e)
 	if e.parent != nil {
 		e.parent.children = append(e.parent.children, e)
@@ -149,7 +149,7 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 	if err := refusedAs(reply, code); err != nil || code != "" {
 		return err
 	}
-	memo := o.memoOf(runOf(parent.id), r)
+	memo := o.memoOf(parent, r)
 	if made, err := o.hit(parent, r, memo, reply.Answer.ExecutionID); !made {
 		return err
 	}
@@ -157,6 +157,7 @@ func (o *oracle) submitStep(r *scheduler.SubmitStep, reply scheduler.Reply, now 
 		after: after(now, r.Delay), later: laterOf(r.Module, r.Target, r.Defer, r.Arguments), memo: memo,
 		recurrent: r.Recurrent, delay: r.Delay}
 	child.workflow = r.Type == state.TypeWorkflow
+	child.durable = child.workflow && r.Durable
 	child.waitFor(r.WaitFor, r.Arguments).caches(r.Module, r.Target, r.Cache, r.Arguments).need(o.runTags[reply.Answer.RunID], r.Requires)
 	parent.children = append(parent.children, child)
 	return o.add(child, reply.Answer.RunID, now)

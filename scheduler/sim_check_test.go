@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
@@ -64,7 +65,7 @@ func (o *oracle) rows(v *state.View) (rows []*state.Execution) {
 
 // abandoned takes over what was given up, in the order of the sweeps: what follows it may take the place of others.
 func (o *oracle) abandoned(t *turn, _ *state.View, want *oracleExec, e *state.Execution) error {
-	if want.result != "" || e.Result == nil || e.Result.Type != state.ResultAbandoned {
+	if want.result != "" || e.Result == nil || e.Result.Type != state.ResultAbandoned && !strings.HasPrefix(resultText(e.Result), gaveUp) {
 		return nil
 	}
 	return o.result(t, want, e)
@@ -179,7 +180,7 @@ func (o *oracle) result(t *turn, want *oracleExec, e *state.Execution) error {
 	case want.result != "":
 		return fmt.Errorf("result is %s, want %s for ever", got, want.result)
 	case want.doomed && got == "cancelled":
-	case want.forsaken && !want.doomed && got == "abandoned":
+	case want.forsaken && !want.doomed && (got == "abandoned" || want.durable && strings.HasPrefix(got, gaveUp)):
 	default:
 		return fmt.Errorf("result is %s, which nobody reported (doomed %v, forsaken %v)", got, want.doomed, want.forsaken)
 	}
@@ -190,7 +191,12 @@ func (o *oracle) result(t *turn, want *oracleExec, e *state.Execution) error {
 		return errors.New("has ended and its process lives on")
 	}
 	want.result = got
-	o.fails(want, e.Result, t.now)
+	switch resumed := o.loses(want, e.Result, t.now); {
+	case strings.HasPrefix(got, gaveUp) != strings.HasPrefix(want.result, gaveUp):
+		return fmt.Errorf("result is %s after %d losses without progress", got, want.losses)
+	case !resumed:
+		o.fails(want, e.Result, t.now)
+	}
 	return o.followed(want, e)
 }
 

@@ -27,9 +27,11 @@ func share(r *scheduler.SubmitStep, depth byte, rng *rand.Rand) {
 }
 
 // memoOf says what a call has in common with those that may share its result, "" for nothing.
-func (o *oracle) memoOf(run string, r *scheduler.SubmitStep) string {
-	indexes := []int{}
+func (o *oracle) memoOf(parent *oracleExec, r *scheduler.SubmitStep) string {
+	indexes, run := []int{}, runOf(parent.id)
 	switch {
+	case r.Memo == nil && o.runDurable[run]:
+		return fmt.Sprintf("%s %d %d", durableCall(r), parent.lap, r.Equal) + " by " + step(parent.id)
 	case r.Memo == nil && !o.runMemo[run], r.Memo != nil && r.Memo.Off:
 		return ""
 	case r.Memo == nil || r.Memo.All:
@@ -74,6 +76,11 @@ func (o *oracle) memoised(memo, workspace string) (ids []string) {
 // hit checks a call that may have been given what was there already; made tells whether it had to make a step instead.
 func (o *oracle) hit(parent *oracleExec, r *scheduler.SubmitStep, memo, answer string) (made bool, err error) {
 	found := o.memoised(memo, parent.workspace)
+	if r.Memo == nil && o.runDurable[runOf(parent.id)] {
+		for i, id := range found {
+			found[i] = o.first(id)
+		}
+	}
 	if len(found) == 0 {
 		return true, nil
 	}

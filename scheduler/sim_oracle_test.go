@@ -24,9 +24,11 @@ type oracle struct {
 	runTags  map[string]state.Tags
 	runMemo  map[string]bool
 	inputs   map[string]*oracleInput
-	index    uint64
-	time     int64
-	view     *state.View // after the turn that is looked at
+	// runDurable tells of runs whose calls are known by their place.
+	runDurable map[string]bool
+	index      uint64
+	time       int64
+	view       *state.View // after the turn that is looked at
 }
 
 type oracleKey struct {
@@ -80,11 +82,14 @@ type oracleExec struct {
 	// all are what it waits for before it starts, any those of which one is enough; refs are what its value refers to.
 	all, any, refs []string
 	waiting        bool // for them
+	// durable: it is resumed; losses in a row without progress, and the attempt with which its recurrence began.
+	durable, resumed bool
+	losses, lap      int
 }
 
 func newOracle() *oracle {
 	return &oracle{execs: map[string]*oracleExec{}, sessions: map[string]*oracleSession{}, rooms: map[string]*oracleRoom{}, byULID: map[string]string{},
-		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}, runMemo: map[string]bool{}, inputs: map[string]*oracleInput{}}
+		byKey: map[string]oracleKey{}, runs: map[string]int{}, runTags: map[string]state.Tags{}, runMemo: map[string]bool{}, runDurable: map[string]bool{}, inputs: map[string]*oracleInput{}}
 }
 
 // resultText is a result in a form that can be compared.
@@ -203,7 +208,9 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now in
 		if r.Result.Value != nil {
 			e.refs = referred(r.Result.Value)
 		}
-		o.fails(e, &r.Result, now)
+		if !o.loses(e, &r.Result, now) {
+			o.fails(e, &r.Result, now)
+		}
 		o.recurs(e, &r.Result, now)
 		if r.Result.Type == state.ResultTimeout {
 			e.doomBelow()

@@ -9,6 +9,7 @@ func (o *oracle) recurs(e *oracleExec, r *state.Result, now int64) {
 	}
 	e.result = "recurred"
 	next := o.again(e, e.workspace, now, now+e.delay)
+	next.lap = attempt(next.id)
 	next.before, e.retry, next.latest, next.after = e, next, now+e.delay, after(now, e.delay)
 	o.collapse(next)
 }

@@ -37,7 +37,7 @@ func (o *oracle) fails(e *oracleExec, r *state.Result, now int64) {
 		if before.workspace == e.workspace && !failure(before.result) {
 			break
 		}
-		if before.workspace == e.workspace {
+		if before.workspace == e.workspace && !before.resumed {
 			row++
 		}
 	}
@@ -45,6 +45,7 @@ func (o *oracle) fails(e *oracleExec, r *state.Result, now int64) {
 		return
 	}
 	next := o.again(e, e.workspace, now, now+c.BackoffMin)
+	next.lap = e.lap
 	next.before, e.retry, next.latest = e, next, now+c.BackoffMax
 	defer o.collapse(next)
 	if id, _ := state.ParseExecutionID(next.id); o.view.Execution(id) != nil {

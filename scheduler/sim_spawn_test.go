@@ -29,10 +29,10 @@ func (o *oracle) spawns(e *oracleExec, now int64) error {
 		return fmt.Errorf("%s has become run %s, which was there", e.id, link.Run)
 	}
 	root := &oracleExec{id: row.Result.Link, workspace: e.workspace, parent: e, spawnedBy: e, due: now, retries: e.retries, same: e.same, maxAge: e.maxAge, needs: e.needs,
-		recurrent: e.recurrent, delay: e.delay}
+		recurrent: e.recurrent, delay: e.delay, durable: e.durable}
 	e.link, e.result = root, "spawned "+root.id
 	e.children = append(e.children, root)
-	o.runs[link.Run], o.runTags[link.Run] = 0, e.tags()
+	o.runs[link.Run], o.runTags[link.Run], o.runDurable[link.Run] = 0, e.tags(), e.durable
 	return o.add(root, link.Run, now)
 }
 

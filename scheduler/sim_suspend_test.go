@@ -83,6 +83,9 @@ func (o *oracle) suspended(r *scheduler.Suspend, reply scheduler.Reply, now int6
 		due := max(now, now+r.Delay, r.ExecuteAfter)
 		next := o.again(e, e.workspace, now, due)
 		next.before, e.retry, next.latest, next.after = e, next, due, after(now, due-now)
+		if next.lap = e.lap; !o.progress(e) {
+			next.losses = e.losses
+		}
 		for _, h := range r.Handles {
 			next.any = append(next.any, h.ID)
 		}

@@ -69,6 +69,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	key := memoKey(&run, parent, r)
 	if key != "" {
 		if found := d.memoised(parent, key); found != nil {
+			if run.Durable && r.Memo == nil {
+				found = firstAttempt(&d.View, found) // as the call was answered, so that handles passed on are equal again
+			}
 			return d.hit(parent, r, found), nil
 		}
 	}
