@@ -36,7 +36,7 @@ func newSimBody(a *simAgent, id string) *simBody {
 	b := &simBody{simAgent: a, id: id, calls: map[string]*scheduler.SubmitStep{}, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
 	b.recurrent = step.Recurrent
 	b.asker = asker{rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(1000+e.Attempt))), left: 2}
-	if b.depth > 0 {
+	if b.depth > 0 && e.Attempt <= 3 { // a history has to come to an end
 		b.left = b.rng.IntN(3) + int(b.depth/3)
 	}
 	return b
@@ -82,9 +82,9 @@ func (b *simBody) next() {
 			b.request = &scheduler.CancelHandles{Session: b.session, Execution: b.id, Handles: []string{b.oracle.anyExecution(b.rng)}}
 		}
 		b.answered = b.orDie
-	case n < 83 && attempt(b.id) < maxSimSuspensions:
+	case n < 83 && attempt(b.id) < maxSimSuspensions && !b.calm:
 		b.suspend()
-	case n < 84:
+	case n < 84 && !b.calm:
 		b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "internal", Message: "EOF " + b.id, Vanished: true}})
 	case n < 86:
 		failure := &state.Error{Type: "ValueError", Message: b.id}
