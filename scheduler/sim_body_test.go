@@ -15,18 +15,20 @@ type simBody struct {
 	depth byte
 	// recurrent: the step runs again when it gives null.
 	recurrent bool
-	rng       *rand.Rand
-	left      int // calls still to make
-	number    int64
-	children  []string
-	equal     map[string]int                   // calls made so far, by what they have in common
-	calls     map[string]*scheduler.SubmitStep // by the child that was answered
-	wait      string                           // the child that it waits for
-	blocked   bool
-	asking    bool
-	request   scheduler.Request
-	answered  func(scheduler.Reply)
-	asker     asker
+	// durable: it is resumed when it vanishes; placed: its calls are known by their place.
+	durable, placed bool
+	rng             *rand.Rand
+	left            int // calls still to make
+	number          int64
+	children        []string
+	equal           map[string]int                   // calls made so far, by what they have in common
+	calls           map[string]*scheduler.SubmitStep // by the child that was answered
+	wait            string                           // the child that it waits for
+	blocked         bool
+	asking          bool
+	request         scheduler.Request
+	answered        func(scheduler.Reply)
+	asker           asker
 }
 
 func newSimBody(a *simAgent, id string) *simBody {
@@ -34,9 +36,9 @@ func newSimBody(a *simAgent, id string) *simBody {
 	step := a.view().Step(e.ID().StepID())
 	arguments := step.Arguments[0].Data
 	b := &simBody{simAgent: a, id: id, calls: map[string]*scheduler.SubmitStep{}, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
-	b.recurrent = step.Recurrent
+	b.recurrent, b.durable, b.placed = step.Recurrent, step.Durable, a.view().Run(e.Run).Durable
 	b.asker = asker{rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(1000+e.Attempt))), left: 2}
-	if b.depth > 0 && e.Attempt <= 3 { // a history has to come to an end
+	if b.depth > 0 && (e.Attempt <= 3 || b.durable && e.Attempt <= 6) { // a history has to come to an end
 		b.left = b.rng.IntN(3) + int(b.depth/3)
 	}
 	return b
@@ -70,6 +72,8 @@ func (b *simBody) run() {
 func (b *simBody) next() {
 	n := b.rng.IntN(100)
 	switch {
+	case b.durable && !b.calm && attempt(b.id) < 8 && b.rng.IntN(6) == 0:
+		b.vanish()
 	case b.left > 0 && n < 60:
 		b.left--
 		b.call()
@@ -85,7 +89,7 @@ func (b *simBody) next() {
 	case n < 83 && attempt(b.id) < maxSimSuspensions && !b.calm:
 		b.suspend()
 	case n < 84 && !b.calm:
-		b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "internal", Message: "EOF " + b.id, Vanished: true}})
+		b.vanish()
 	case n < 86:
 		failure := &state.Error{Type: "ValueError", Message: b.id}
 		if b.rng.IntN(3) == 0 {
@@ -134,6 +138,10 @@ func (b *simBody) call() {
 	}
 	if b.rng.IntN(3) == 0 {
 		r.Defer = someParams(b.rng)
+	}
+	if b.placed && b.rng.IntN(2) == 0 { // one of few calls
+		r.Type, r.Module, r.Target, r.Memo = state.TypeTask, "m", "a", nil
+		r.Arguments = []state.Value{program(b.depth-1, 1)}
 	}
 	b.count(r)
 	b.request = r

@@ -20,6 +20,11 @@ func durableCall(r *scheduler.SubmitStep) string {
 	return strings.Join(parts, " ")
 }
 
+// vanish has the process of a body end without a word.
+func (b *simBody) vanish() {
+	b.end(state.Result{Type: state.ResultError, Error: &state.Error{Type: "internal", Message: "EOF " + b.id, Vanished: true}})
+}
+
 // count says how many equal calls the body has made before, as agents do.
 func (b *simBody) count(r *scheduler.SubmitStep) {
 	if b.equal == nil {
