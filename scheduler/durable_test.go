@@ -252,3 +252,23 @@ func TestDurableHandles(t *testing.T) {
 		t.Errorf("the call with the handle is %s, want %s", got, user)
 	}
 }
+
+// A durable run that has failed goes on where it failed when it is run again.
+func TestDurableRerun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.durable()
+	first, second := r.called(root, 1, "1", 0), r.called(root, 2, "2", 0)
+	r.ok(valueOf("S1", first, "1"))
+	r.ok(failed("S1", second, state.ResultError))
+	r.ok(failed("S1", root, state.ResultError))
+	e := r.execution(root)
+	root = r.ok(&RerunStep{RequestID: ulidAt(r.now), Workspace: e.Workspace, Step: e.ID().StepID().String()}).ExecutionID
+	r.drain()
+	if got := r.called(root, 1, "1", 0); got != first {
+		t.Errorf("the completed step is %s, want %s", got, first)
+	}
+	if got := r.called(root, 2, "2", 0); got == second {
+		t.Error("the failed step is not called again")
+	}
+}
