@@ -127,6 +127,9 @@ func workflow(t pyexec.Target) api.Workflow {
 	if c := t.Cache; c != nil {
 		w.Cache = &api.Cache{Params: c.Params, MaxAge: (*int64)(c.MaxAgeMS), Namespace: orNil(c.Namespace), Version: orNil(c.Version)}
 	}
+	if l := t.Limits; l != nil {
+		w.Limits = &api.Limits{Memory: l.Memory, CPU: l.CPU, Files: l.Files}
+	}
 	if t.Defer != nil {
 		w.Defer = &api.Defer{Params: t.Defer.Params}
 	}

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +24,18 @@ func TestMain(m *testing.M) {
 	if pyexec.GuardMain() {
 		return
 	}
+	if filepath.Base(os.Args[0]) != "coflux" { // the tests, not a command of a script
+		realPython()
+	}
 	testscript.Main(m, map[string]func(){"coflux": main})
+}
+
+// realPython puts the interpreter itself first on PATH, where python3 is a script that looks for it: that takes longer than
+// most of the tests.
+func realPython() {
+	if out, err := exec.Command("python3", "-c", "import os, sys; print(os.path.dirname(sys.executable))").Output(); err == nil {
+		os.Setenv("PATH", strings.TrimSpace(string(out))+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
 }
 
 // TestScripts runs the command line against a fake node.

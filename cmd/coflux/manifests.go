@@ -51,6 +51,24 @@ func (o *manifestsInspectOptions) run(ctx context.Context, a *app, _ []string) e
 	}
 }
 
+// limitsText says what each process of a workflow may use, "" if there are no limits.
+func limitsText(l *client.Limits) string {
+	if l == nil {
+		return ""
+	}
+	var parts []string
+	if l.Memory > 0 {
+		parts = append(parts, "memory "+sizeText(float64(l.Memory)))
+	}
+	if l.CPU > 0 {
+		parts = append(parts, fmt.Sprintf("cpu %ds", l.CPU))
+	}
+	if l.Files > 0 {
+		parts = append(parts, fmt.Sprintf("files %d", l.Files))
+	}
+	return "  limits: " + strings.Join(parts, ", ")
+}
+
 // manifestLines shows modules with their workflows.
 func manifestLines(modules map[string]map[string]client.Manifest) (lines []line) {
 	if len(modules) == 0 {
@@ -63,7 +81,7 @@ func manifestLines(modules map[string]map[string]client.Manifest) (lines []line)
 			for _, p := range modules[module][name].Parameters {
 				params = append(params, p.Name)
 			}
-			lines = append(lines, line{{plain, "  " + name + "(" + strings.Join(params, ", ") + ")"}})
+			lines = append(lines, line{{plain, "  " + name + "(" + strings.Join(params, ", ") + ")"}, {dim, limitsText(modules[module][name].Limits)}})
 		}
 	}
 	return lines

@@ -19,6 +19,14 @@ type Workflow struct {
 	Memo        bool
 	Durable     bool
 	Instruction string
+	Limits      *Limits
+}
+
+// Limits bound what each process of an execution may use; 0 = no bound. Clients that know none do not see them.
+type Limits struct {
+	Memory int64 `json:"memory,omitempty"` // bytes
+	CPU    int64 `json:"cpu,omitempty"`    // seconds of processor time
+	Files  int64 `json:"files,omitempty"`  // open files
 }
 
 // Parameter of a workflow; Default is JSON text.
@@ -62,6 +70,7 @@ type definition struct {
 	Memo        bool                `json:"memo"`
 	Durable     bool                `json:"durable,omitempty"`
 	Instruction *string             `json:"instruction"`
+	Limits      *Limits             `json:"limits,omitempty"`
 }
 
 // Definition is the workflow as it is registered: equal workflows give equal bytes.
@@ -69,7 +78,7 @@ func (f Workflow) Definition() ([]byte, error) {
 	text, err := encodeJSON(definition{
 		Parameters: orEmpty(f.Parameters), WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay,
 		Retries: f.Retries, Requires: tags(f.Requires), Recurrent: f.Recurrent, Timeout: f.Timeout, Memo: f.Memo, Durable: f.Durable,
-		Instruction: textOrNil(f.Instruction),
+		Instruction: textOrNil(f.Instruction), Limits: f.Limits,
 	})
 	return bytes.TrimSpace(text), err
 }

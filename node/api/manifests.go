@@ -36,6 +36,7 @@ type configDoc struct {
 	Requires  map[string][]string `json:"requires"`
 	Memo      bool                `json:"memo"`
 	Durable   bool                `json:"durable,omitempty"`
+	Limits    *Limits             `json:"limits,omitempty"`
 }
 
 // manifests lists what is registered. Definitions are kept in the form in which they are shown.
@@ -83,7 +84,7 @@ func newWorkflowDoc(v *state.View, workspace, module, target string) workflowDoc
 		doc.Parameters, doc.Instruction = orEmpty(f.Parameters), f.Instruction
 		doc.Configuration = &configDoc{
 			WaitFor: orEmpty(f.WaitFor), Cache: f.Cache, Defer: f.Defer, Delay: f.Delay, Retries: f.Retries,
-			Recurrent: f.Recurrent, Timeout: f.Timeout, Requires: tags(f.Requires), Memo: f.Memo, Durable: f.Durable,
+			Recurrent: f.Recurrent, Timeout: f.Timeout, Requires: tags(f.Requires), Memo: f.Memo, Durable: f.Durable, Limits: f.Limits,
 		}
 	}
 	return doc

@@ -87,6 +87,7 @@ type givenDefinition struct {
 	Memo        bool                 `json:"memo"`
 	Durable     bool                 `json:"durable"`
 	Instruction string               `json:"instruction"`
+	Limits      *Limits              `json:"limits"`
 }
 
 // readDefinition checks a definition and gives it in the form in which it is kept.
@@ -102,8 +103,12 @@ func readDefinition(raw json.RawMessage) ([]byte, error) {
 	if err := errors.Join(g.check(), scheduler.CheckTags(requires)); err != nil {
 		return nil, err
 	}
+	if g.Limits != nil && *g.Limits == (Limits{}) {
+		g.Limits = nil
+	}
 	return Workflow{Parameters: *g.Parameters, WaitFor: *g.WaitFor, Cache: g.Cache, Defer: g.Defer, Delay: *g.Delay, Retries: g.Retries,
-		Requires: requires, Recurrent: g.Recurrent, Timeout: g.Timeout, Memo: g.Memo, Durable: g.Durable, Instruction: g.Instruction}.Definition()
+		Requires: requires, Recurrent: g.Recurrent, Timeout: g.Timeout, Memo: g.Memo, Durable: g.Durable, Instruction: g.Instruction,
+		Limits: g.Limits}.Definition()
 }
 
 // check says in a sentence what is wrong.
@@ -123,6 +128,9 @@ func (g *givenDefinition) check() error {
 		return errors.New("cache needs params, true, false or a list of indexes, and maxAge in milliseconds if any")
 	case g.Defer != nil && !validParams(g.Defer.Params):
 		return errors.New("defer needs params, true, false or a list of indexes")
+	}
+	if l := g.Limits; l != nil && (l.Memory < 0 || l.CPU < 0 || l.Files < 0) {
+		return errors.New("limits are memory in bytes, cpu in seconds and files, not negative")
 	}
 	if r := g.Retries; r != nil && (r.Limit != nil && *r.Limit < 0 || !milliseconds(r.BackoffMin) || !milliseconds(r.BackoffMax)) {
 		return errors.New("retries need a limit that is not negative, if any, and backoffs in milliseconds")

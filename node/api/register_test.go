@@ -29,6 +29,7 @@ func TestBadManifests(t *testing.T) {
 		"cache": with(`"cache":{}`), "cache params": with(`"cache":{"params":"x"}`), "cache age": with(`"cache":{"params":true,"maxAge":-1}`),
 		"defer": with(`"defer":{"params":null}`), "retries": with(`"retries":{"limit":-1}`), "backoff": with(`"retries":{"backoffMin":-1}`),
 		"requires": with(`"requires":{"a b":"x"}`), "requires a number": with(`"requires":{"a":1}`), "recurrent": with(`"recurrent":1`),
+		"limits": with(`"limits":{"cpu":-1}`), "limits that are a number": with(`"limits":1`),
 		"instruction": with(`"instruction":"` + strings.Repeat("x", 5001) + `"`),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +73,8 @@ func TestRegister(t *testing.T) {
 	register(`{"m":{"f":{` + least + `},"g":{` + least + `}},"n":{"h":{` + least + `}}}`)
 	see("m/f", "m/g", "n/h")
 	full := `{"parameters":[{"name":"order","default":"1","annotation":"int"},{"name":"x"}],"waitFor":[0],"delay":5,"cache":{"params":[0, 1],"maxAge":60000},
-		"defer":{"params":true},"retries":{"limit":null,"backoffMin":1,"backoffMax":2},"recurrent":true,"timeout":7,"requires":{"gpu":true,"region":["eu","us"]},"memo":true,"instruction":"a <b>"}`
+		"defer":{"params":true},"retries":{"limit":null,"backoffMin":1,"backoffMax":2},"recurrent":true,"timeout":7,"requires":{"gpu":true,"region":["eu","us"]},"memo":true,"instruction":"a <b>",
+		"limits":{"memory":134217728,"cpu":60}}`
 	register(`{"m":{"f":` + full + `}}`)
 	see("m/f", "n/h")
 	rep := ask(s, "GET", "/topics/workspaces/"+w+"/workflows/m/f", "")

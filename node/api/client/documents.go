@@ -90,6 +90,14 @@ type Parameter struct {
 // Manifest is what is shown of one registered workflow.
 type Manifest struct {
 	Parameters []Parameter `json:"parameters"`
+	Limits     *Limits     `json:"limits"` // nil = none of its own
+}
+
+// Limits are what each process of an execution may use; 0 = no bound.
+type Limits struct {
+	Memory int64 `json:"memory,omitempty"` // bytes
+	CPU    int64 `json:"cpu,omitempty"`    // seconds of processor time
+	Files  int64 `json:"files,omitempty"`  // open files
 }
 
 // Manifests lists the registered workflows, module -> name.
