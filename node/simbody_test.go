@@ -195,8 +195,18 @@ func (b *simBody) submitWith(req pyexec.SubmitRequest, target, arg string) (stri
 
 // selects waits for the first of some executions; timeout < 0 waits for ever, 0 polls.
 func (b *simBody) selects(timeout time.Duration, handles ...string) (*pyexec.Outcome, error) {
+	return b.selectsWith(pyexec.SelectRequest{}, timeout, handles...)
+}
+
+// suspends is a wait that suspends the execution when its time is over: then it does not return.
+func (b *simBody) suspends(timeout time.Duration, handles ...string) (*pyexec.Outcome, error) {
+	return b.selectsWith(pyexec.SelectRequest{Suspend: true}, timeout, handles...)
+}
+
+// selectsWith waits with options.
+func (b *simBody) selectsWith(req pyexec.SelectRequest, timeout time.Duration, handles ...string) (*pyexec.Outcome, error) {
 	b.number++
-	req := pyexec.SelectRequest{Number: b.number}
+	req.Number = b.number
 	for _, h := range handles {
 		req.Handles = append(req.Handles, pyexec.Handle{Type: "execution", ID: h})
 	}

@@ -41,6 +41,11 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"who waits for an input is not told", "SimInputs", "hub_events.go", "h.resolveLocked(&Outcome{Execution: e.Input.String(), Response: in.Response})", "_ = in"},
 	{"a wait for an input is not noted", "SimInputs", "hub.go", "	h.l.kick()\n	h.l.note(session, q)", "	h.l.kick()"},
 	{"a poll of an input is not noted", "SimInputs", "hub.go", "(input || !q.Poll)", "(input && !q.Poll || !q.Poll)"},
+	{"whatever is known wins", "SimTheFirst", "execution_select.go", "if winner < 0 || q.looking && winner > 0 {", "if winner < 0 {"},
+	{"the time of a wait begins anew with each leader", "SimTheTime", "execution_select.go", "			q.looking = q.looks()\n", "			q.looking = q.looks()\n			if q.timer != nil {\n				q.timer.Reset(q.request.Timeout.Duration())\n			}\n"},
+	{"waits for several do not wait", "SimSuspendingWaits", "execution_select.go", "case !q.atOnce():", "case q.e == nil:"},
+	{"what ends a suspension is forgotten", "SimSuspendingWaits", "execution_suspend.go", "		r.Handles = append(", "		_ = append("},
+	{"a suspension holds up nothing", "SimSuspensionThrough", "execution_suspend.go", "Delay: int64(req.Delay), ", ""},
 	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
 }
 

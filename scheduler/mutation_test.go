@@ -144,6 +144,31 @@ var mutations = []struct{ name, file, old, new string }{
 	{"input: a wait ends with the attempt", "scheduler/inputs.go", "lastAttempt(v, e).Result == nil", "e.Result == nil"},
 	{"input: waits for inputs are not noted", "scheduler/steps.go", " || VisibleInput(&d.View, e.Workspace, on) != nil", ""},
 	{"input: the ended stay open", "consensus/state/tables.go", "be8(i.CreatedAt) + i.key(), i.Response == nil", "be8(i.CreatedAt) + i.key(), true"},
+	{"suspend: it counts as a success", "scheduler/suspend.go", "next.Failures = e.Failures", "next.Failures = 0"},
+	{"suspend: it counts as a failure", "scheduler/suspend.go", "next.Failures = e.Failures", "next.Failures = e.Failures + 1"},
+	{"suspend: nothing follows", "scheduler/suspend.go", "Retry: next.Attempt}, next, delay)", "Retry: next.Attempt}, nil, delay)"},
+	{"suspend: the next attempt is not linked", "scheduler/suspend.go", ", Retry: next.Attempt}", "}"},
+	{"suspend: the delay does not hold", "scheduler/suspend.go", "max(r.Delay, 0, ", "max(0, "},
+	{"suspend: the moment does not hold", "scheduler/suspend.go", ", r.ExecuteAfter-d.now)", ")"},
+	{"suspend: the process lives on", "scheduler/results.go", ", state.ResultSuspended:", ":"},
+	{"suspend: the next attempt waits for nothing", "scheduler/suspend.go", "next.ID().String(), state.WaitAny", "next.ID().String(), state.WaitNone"},
+	{"suspend: it waits for all handles", "scheduler/waits.go", "e.Wait == state.WaitAll {\n\t\tif value", "true {\n\t\tif value"},
+	{"suspend: it waits for what is over", "scheduler/suspend.go", "one = one || over", "one = one || over && false"},
+	{"suspend: what is cancelled suspends", "scheduler/suspend.go", "if err != nil {\n\t\td.finish", "if false {\n\t\td.finish"},
+	{"suspend: a repeat suspends again", "scheduler/suspend.go", "if e.Result != nil {", "if false {"},
+	{"suspend: an answer wakes nobody", "scheduler/inputs.go", "d.wakeInput(in.ID())", ""},
+	{"suspend: who waits for an input is not seen", "scheduler/suspend.go", "d.Put(&state.Dependency{Execution: e.ID().String(), On: h.ID})", ""},
+	{"wait: nothing waits", "scheduler/runs.go", "if len(s.WaitFor) > 0 {", "if false {"},
+	{"wait: what values refer to does not count", "scheduler/waits.go", "case value != nil:", "case false:"},
+	{"wait: an end wakes nobody", "scheduler/results.go", "d.wake(e.ID())", ""},
+	{"wait: a retry is no end", "scheduler/waits.go", "{\n\t\t\tsubject = append(", "{\n\t\t\tif e.ID() != id {\n\t\t\t\tbreak\n\t\t\t}\n\t\t\tsubject = append("},
+	{"wait: what waits is placed", "consensus/state/executions.go", "e.Timely() && e.Wait == WaitNone", "e.Timely()"},
+	{"wait: what waits becomes a run", "scheduler/spawn.go", "e.Queued() && e.Type ==", "e.Timely() && e.Type =="},
+	{"wait: what waits does not use the cache", "scheduler/spawn.go", "e.Timely() && e.CacheKey", "e.Queued() && e.CacheKey"},
+	{"wait: a circle of values waits for itself", "scheduler/waits.go", "waiting[last.ID()] {", "waiting[last.ID()] && false {"},
+	{"wait: what waits for a caller is given to it", "scheduler/waits.go", "x != nil && x.Wait == state.WaitNone {", "x != nil {"},
+	{"wait: a call takes the place of what it waits for", "scheduler/defer.go", " && !(d.AnyWaits() && d.waitsFor(survivor, x))", ""},
+	{"wait: a sweep of ends stops early", "scheduler/waits.go", "if used >= limit {\n\t\t\t\treturn used, false", "if used >= limit {\n\t\t\t\treturn used, true"},
 	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
 	{"rows stay in indexes that they left", "consensus/state/tables.go", "if !ok {\n\t\treturn false, nil, nil", "if !ok {\n\t\treturn false, []byte(k), nil"},
 	{"the digest forgets", "consensus/state/store.go", "change ^= old.(Row).common().share", ""},
@@ -151,7 +176,7 @@ var mutations = []struct{ name, file, old, new string }{
 }
 
 // directed are tests that notice what random histories come upon too seldom.
-const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestInputsCanBePassedOnWithinTheProject"
+const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestInputsCanBePassedOnWithinTheProject"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {

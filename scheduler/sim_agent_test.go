@@ -380,9 +380,7 @@ func impostor(r scheduler.Request, session string) scheduler.Request {
 		other.Session = session
 		return &other
 	case *scheduler.Suspend:
-		other := *r
-		other.Session = session
-		return &other
+		return &scheduler.Suspend{Session: session, Execution: r.Execution, Handles: r.Handles}
 	case *scheduler.CancelHandles:
 		other := *r
 		other.Session = session

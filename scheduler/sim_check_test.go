@@ -91,6 +91,11 @@ func (o *oracle) execution(t *turn, v *state.View, want *oracleExec, e *state.Ex
 	if want.before != nil && (max(e.ExecuteAfter, e.CreatedAt) < want.due || e.ExecuteAfter > want.latest) {
 		return fmt.Errorf("is due at %d, want %d to %d", e.ExecuteAfter, want.due, want.latest)
 	}
+	if want.result == "suspended" && !want.stopped {
+		if want.stopped = hasEvent(t.out, scheduler.EventAbort, e.Session, e.ID()); !want.stopped {
+			return errors.New("is suspended and its process lives on")
+		}
+	}
 	want.due = max(want.due, e.ExecuteAfter)
 	return o.result(t, want, e)
 }
@@ -269,8 +274,8 @@ func (o *oracle) final(v *state.View) error {
 			return fmt.Errorf("session %s still holds %s", s.ID, e.ID())
 		}
 	}
-	if v.AnyWaits() {
-		return errors.New("something waits for what is over")
+	if err := o.waitsLeft(v); err != nil {
+		return err
 	}
 	for c := range v.Classes() {
 		return fmt.Errorf("something is queued in %v", c)

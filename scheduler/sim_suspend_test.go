@@ -24,6 +24,9 @@ func (b *simBody) suspend() {
 		for _, id := range b.someChildren() {
 			r.Handles = append(r.Handles, state.Reference{Kind: state.KindExecution, ID: id})
 		}
+		if asked := b.asker.inputs; len(asked) > 0 {
+			r.Handles = append(r.Handles, state.Reference{Kind: state.KindInput, ID: asked[b.rng.IntN(len(asked))]})
+		}
 	}
 	b.request = r
 	b.answered = func(reply scheduler.Reply) {
@@ -88,6 +91,9 @@ func (o *oracle) suspended(r *scheduler.Suspend, reply scheduler.Reply, now int6
 		}
 		for _, h := range r.Handles {
 			next.any = append(next.any, h.ID)
+			if in := o.inputs[h.ID]; in != nil {
+				in.awaits[e.id] = true
+			}
 		}
 		next.waiting = o.waits(next)
 		o.collapse(next)
@@ -127,6 +133,11 @@ func (o *oracle) waits(e *oracleExec) bool {
 // anyOpen tells whether none of those is over of which one is enough.
 func (o *oracle) anyOpen(e *oracleExec) bool {
 	for _, id := range e.any {
+		if in := o.inputs[id]; in != nil && in.response != "" {
+			return false
+		} else if in != nil {
+			continue
+		}
 		if _, result := o.outcome(id); result != "" {
 			return false
 		}
@@ -227,4 +238,16 @@ func (s *sim) waits() (all []string) {
 		}
 	}
 	return all
+}
+
+// waitsLeft finds rows that wait for what is over. Those that wait for a question nobody has answered stay.
+func (o *oracle) waitsLeft(v *state.View) error {
+	for _, id := range o.order {
+		for w := range v.Waits(execution(v, id).ID()) {
+			if in := o.inputs[w.On]; in == nil || in.response != "" {
+				return fmt.Errorf("%s still waits for %s", w.Execution, w.On)
+			}
+		}
+	}
+	return nil
 }

@@ -96,6 +96,24 @@ func TestACallWaitsForWhatTheValuesReferTo(t *testing.T) {
 	}
 }
 
+// Values may lead back to who waits: that is not waited for.
+func TestACallDoesNotWaitForItself(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	giver, open := r.ok(call("S1", root, 1)).ExecutionID, r.ok(call("S1", root, 2)).ExecutionID
+	id := r.waiting(root, 3, []int{0}, refs(giver))
+	second := r.waiting(root, 4, []int{0}, refs(id))
+	r.ok(valueRefs(giver, id, second, root, open))
+	if e := r.execution(id); e.Session != "" || len(WaitsFor(r.store.View(), e)) != 1 {
+		t.Errorf("it waits for %v: %+v", WaitsFor(r.store.View(), e), e)
+	}
+	r.ok(valueOf("S1", open, "1"))
+	if e := r.execution(id); e.Session == "" {
+		t.Errorf("it waits for %v, what waits for itself", WaitsFor(r.store.View(), e))
+	}
+}
+
 func TestACallWhoseHandlesAreFinalDoesNotWait(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
