@@ -85,7 +85,7 @@ type oracleExec struct {
 	// durable: it is resumed; losses in a row without progress, and the attempt with which its recurrence began.
 	durable, resumed bool
 	losses, lap      int
-	stopped        bool // its agent was told to end it, as it is suspended
+	stopped          bool // its agent was told to end it, as it is suspended
 }
 
 func newOracle() *oracle {
