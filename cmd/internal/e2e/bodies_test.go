@@ -15,7 +15,7 @@ import (
 // engine, with the token that its caller gave it. A gate is a file that a body waits for.
 const flows = `
 import json, os, subprocess, time
-from coflux import task, workflow, _context
+from coflux import suspense, task, workflow, _context
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -175,6 +175,33 @@ def tunnel(token, steps):
         pass_gate(token + "-" + str(k))
     effect("end", token)
     return total
+
+
+@workflow(durable=True)
+def trek(token):
+    effect("start", token)
+    total = 0
+    for k in range(3):
+        total += dig(token, k)
+        time.sleep(0.2)
+    effect("end", token)
+    return total
+
+
+@task(memo=True)
+def snooze(token, seconds):
+    return nap.fn(token, seconds)
+
+
+@workflow()
+def patient(token, seconds):
+    effect("start", token)
+    child = snooze.submit(token + ".n", seconds)
+    with suspense(0.2):
+        got = child.result()
+    effect("read", token, child=child.id, value=json.dumps(got))
+    effect("end", token)
+    return got
 
 
 @workflow()

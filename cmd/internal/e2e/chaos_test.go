@@ -200,7 +200,11 @@ func (c *chaos) submit(name, token string, r *rand.Rand) {
 	if r.IntN(4) == 0 {
 		key = "key" + strconv.Itoa(r.IntN(60))
 	}
-	switch r.IntN(8) {
+	switch r.IntN(10) {
+	case 8:
+		run, err = c.m.triggerWith(ctx, nodes, key, "trek", token+".t")
+	case 9:
+		run, err = c.m.triggerWith(ctx, nodes, key, "patient", token+".p", float64(r.IntN(1500))/1000)
 	case 0:
 		run, err = c.m.triggerWith(ctx, nodes, key, "web", token, strconv.Itoa(r.IntN(30)))
 	case 1, 2:

@@ -107,6 +107,9 @@ func (m *mesh) triggerWith(ctx context.Context, nodes []*node, key, target, toke
 	end := m.hist.invoke(checker.Event{Op: "submit", Client: token, Node: nodes[0].name, Token: token, Key: key})
 	q := client.SubmitRequest{WorkspaceID: m.workspace, Module: "flows", Target: target, RequestID: ulid.Make().String(), IdempotencyKey: key,
 		Arguments: arguments(append([]any{token}, more...)...)}
+	if target == "trek" {
+		q.Options = map[string]json.RawMessage{"durable": json.RawMessage("true")}
+	}
 	for i := 0; ; i++ {
 		short, stop := context.WithTimeout(ctx, 2*time.Second)
 		got, err := nodes[i%len(nodes)].client.Submit(short, q)

@@ -100,11 +100,11 @@ func (m *mesh) verify(exactly bool) {
 	m.check(events)
 }
 
-// most is how many bodies of a token may begin. Those that begin with "any." are called by several runs; what the module's
-// web calls ends in a letter for its kind.
+// most is how many bodies of a token may begin. Those that begin with "any." are called by several runs, a
+// patient one (.p) is suspended, a trek (.t) is durable, and what they have called and lost they call again; what the module's web calls ends in a letter for its kind.
 func (m *mesh) most(token string) int {
 	switch {
-	case strings.HasPrefix(token, "any."):
+	case strings.HasPrefix(token, "any."), strings.Contains(token+".", ".p."), strings.Contains(token+".", ".t."):
 		return 1_000_000
 	case strings.HasSuffix(token, ".r") || strings.HasSuffix(token, ".a"):
 		return 3
@@ -135,6 +135,9 @@ func (m *mesh) finals(n *node, runs map[string]client.RunSummary) (events []chec
 					if r.Limit != nil {
 						e.Retries = *r.Limit
 					}
+				}
+				if step.Durable {
+					e.Retries = -1
 				}
 				if r := x.Result; r != nil {
 					for _, next := range []*int{r.Retry, r.Successor} {

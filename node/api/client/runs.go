@@ -30,6 +30,7 @@ type Step struct {
 	ParentID   *string               `json:"parentId"`
 	Arguments  []Value               `json:"arguments"`
 	Retries    *Retries              `json:"retries"` // nil = none
+	Durable    bool                  `json:"durable"`
 	CreatedAt  int64                 `json:"createdAt"`
 	Executions map[string]*Execution `json:"executions"` // by attempt number
 }
