@@ -176,7 +176,8 @@ var mutations = []struct{ name, file, old, new string }{
 }
 
 // directed are tests that notice what random histories come upon too seldom.
-const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestInputsCanBePassedOnWithinTheProject"
+const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestInputsCanBePassedOnWithinTheProject|" +
+	"TestDurableFindsItsSteps|TestLossesWithoutProgressEndIt"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {
