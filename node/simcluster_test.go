@@ -31,6 +31,7 @@ type simCluster struct {
 	raftNet  *memnet.Net
 	simNet   *simNet
 	effects  *effects
+	answers  chan string // what bodies were told, for a test that asks
 	programs map[string]program
 	slots    int
 	size     int   // nodes

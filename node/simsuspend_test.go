@@ -65,6 +65,26 @@ var suspended = map[string]program{
 		b.sleep(time.Minute)
 		return "", errors.New("the process lives on")
 	},
+	// both waits in two threads, in one of them without a time.
+	"both": func(b *simBody, arg string) (string, error) {
+		h, err := b.memoised("500ms")
+		if err != nil || strings.HasSuffix(b.job.ExecutionID, ":2") {
+			return arg, err
+		}
+		answers := b.runner.node.c.answers
+		b.number += 2
+		select1 := pyexec.SelectRequest{Number: b.number - 1, Suspend: true, Handles: []pyexec.Handle{{Type: "execution", ID: h}}}
+		select2 := select1
+		now := pyexec.Millis(20)
+		select2.Number, select2.Timeout = b.number, &now
+		for _, req := range []pyexec.SelectRequest{select1, select2} {
+			b.say(func() {
+				b.host.Select(req, func(o *pyexec.Outcome, err error) { answers <- fmt.Sprint(o, err) })
+			})
+		}
+		b.sleep(time.Minute)
+		return "", errors.New("the process lives on")
+	},
 	// first waits for one of two that others called, after the second of them.
 	"first": func(b *simBody, arg string) (string, error) {
 		handles := strings.Fields(arg)
@@ -127,6 +147,24 @@ func TestSimSuspendingWaits(t *testing.T) {
 			}
 			if n := c.attempts(id); want.attempts > 0 && n != want.attempts {
 				t.Errorf("%s took %d attempts, want %d", arg, n, want.attempts)
+			}
+		}
+	})
+}
+
+// All waits of a suspended execution are answered, with nothing, before its process ends.
+func TestSimSuspensionAnswersAllWaits(t *testing.T) {
+	inCluster(t, 1, 1, suspended, func(t *testing.T, c *simCluster) {
+		c.answers = make(chan string, 4)
+		c.value(c.trigger("both", "x"), time.Minute, `"x"`)
+		for range 2 {
+			select {
+			case got := <-c.answers:
+				if got != "<nil> <nil>" {
+					t.Errorf("a wait was answered with %s", got)
+				}
+			default:
+				t.Error("a wait was not answered")
 			}
 		}
 	})

@@ -188,6 +188,9 @@ func (v *devLines) update(doc *client.Run, _ []string) {
 func (v *devLines) attempt(s *client.Step, attempt int, e *client.Execution) {
 	state := stateOf(e)
 	word := map[string]string{"running": "started", "done": "done", "failed": "failed"}[state]
+	if state == "followed" {
+		word = e.Result.Type
+	}
 	if word == "" || v.told[e.ExecutionID] == state {
 		return
 	}

@@ -114,13 +114,15 @@ func (t *tree) groupLine(name *string, members []string, depth int) line {
 	return line{{plain, strings.Repeat("  ", depth)}, {dim, "▸ "}, {bold, text}}
 }
 
-// stateOf is queued, running, done or failed.
+// stateOf is queued, running, done, followed (by another attempt: suspended or recurred) or failed.
 func stateOf(e *client.Execution) string {
 	switch {
 	case e == nil || e.Result == nil && e.AssignedAt == nil:
 		return "queued"
 	case e.Result == nil || e.Result.Open():
 		return "running"
+	case e.Result.Successor != nil:
+		return "followed"
 	case e.Result.OK():
 		return "done"
 	}
@@ -130,22 +132,22 @@ func stateOf(e *client.Execution) string {
 func (t *tree) stepLine(s *client.Step, depth int) line {
 	attempt, e := s.Latest()
 	bullet := map[string]span{
-		"queued": {dim, "○ "}, "running": {cyan, "◐ "}, "done": {green, "● "}, "failed": {red, "✗ "},
+		"queued": {dim, "○ "}, "followed": {dim, "○ "}, "running": {cyan, "◐ "}, "done": {green, "● "}, "failed": {red, "✗ "},
 	}[stateOf(e)]
 	l := line{{plain, strings.Repeat("  ", depth)}, bullet,
 		{dim, fmt.Sprintf("%d:%d ", s.StepNumber, attempt)}, {bold, s.Module + "/" + s.Target}}
 	if s.StepNumber == 1 {
 		l = append(l, span{dim, " [" + t.runID + "]"})
 	}
-	l = append(l, t.facts(e)...)
+	l = append(l, t.facts(e, s.Suspended(attempt))...)
 	if before := s.Failed(attempt); before != nil && (e.Result == nil || !e.Result.OK()) {
 		l = append(l, span{dim, "  after " + cmp.Or(resultNote(before), before.Type)})
 	}
 	return l
 }
 
-// facts are where a step ran, how long, and what became of it.
-func (t *tree) facts(e *client.Execution) line {
+// facts are where a step ran, how long, and what became of it. suspended: it follows an attempt that was.
+func (t *tree) facts(e *client.Execution, suspended bool) line {
 	var l line
 	if e != nil && e.Node != nil {
 		l = append(l, span{cyan, "  " + *e.Node})
@@ -153,7 +155,11 @@ func (t *tree) facts(e *client.Execution) line {
 	if d, ok := elapsed(e, t.now); ok {
 		l = append(l, span{dim, "  " + shortDuration(d)})
 	}
-	if note := annotation(e, t.now); note != "" {
+	note := annotation(e, t.now)
+	if suspended && note == "Queued" {
+		note = "suspended"
+	}
+	if note != "" {
 		style := yellow
 		if stateOf(e) == "failed" {
 			style = red

@@ -82,6 +82,16 @@ func (s *Step) Failed(attempt int) *Result {
 	return nil
 }
 
+// Suspended tells whether the attempt follows one that was suspended.
+func (s *Step) Suspended(attempt int) bool {
+	for _, x := range s.Executions {
+		if x.Result != nil && x.Result.Type == ResultSuspended && x.Result.Successor != nil && *x.Result.Successor == attempt {
+			return true
+		}
+	}
+	return false
+}
+
 // SubmitRequest starts a run. Options is passed through as it is: waitFor, cache, delay and so on
 // with their names in the interface.
 type SubmitRequest struct {
