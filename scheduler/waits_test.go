@@ -302,3 +302,28 @@ func TestAWaitForManyCostsAsMuchAsForOne(t *testing.T) {
 		t.Errorf("entries of %v bytes", fmt.Sprint(sizes))
 	}
 }
+
+// More than are written down at once are waited for all the same.
+func TestAWaitForMoreThanIsWrittenDownAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	var ids []string
+	for n := range maxWaits + 2 {
+		ids = append(ids, r.ok(call("S1", root, int64(n+1))).ExecutionID)
+	}
+	id := r.waiting(root, 9999, []int{0}, refs(ids...))
+	if n := len(waitsLeft(r)); n != maxWaits {
+		t.Errorf("%d rows are written", n)
+	}
+	for i, one := range ids {
+		if e := r.execution(id); e.Wait != state.WaitAll {
+			t.Fatalf("it goes on before the end of number %d", i)
+		}
+		r.ok(valueOf("S1", one, "1"))
+	}
+	r.drain()
+	if e := r.execution(id); e.Session == "" {
+		t.Errorf("it still waits for %v", waitsLeft(r))
+	}
+}
