@@ -192,7 +192,7 @@ func oddEnds(t *testing.T, way func(*Config)) {
 		{"endless_thread", nil, `terminated "done"`},
 		{"broken_streams", nil, `terminated "done"`},
 		{"closed_channel", nil, "terminated internal EOF: the process ended without a result (exit status 1)"},
-		{"long_message", []any{2 << 20}, "terminated builtins.ValueError mmmmm"},
+		{"long_message", []any{512 << 10}, "terminated builtins.ValueError mmmmm"},
 	} {
 		t.Run(c.target, func(t *testing.T) {
 			t.Parallel()

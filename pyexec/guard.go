@@ -212,8 +212,8 @@ func (g *guardServer) spawn(m guardMessage, fds []int) {
 		g.out.put(guardMessage{Op: "failed", ID: m.ID, Text: fmt.Sprintf("cannot start %s: %v", m.Argv[0], err)})
 		return
 	}
+	g.afterBirth(pid) // before the node hears of it, which gives it work
 	g.out.put(guardMessage{Op: "started", ID: m.ID, Pid: pid})
-	g.afterBirth(pid)
 }
 
 // exec starts a process in its own group; called with mu held, by the thread that starts processes.
