@@ -40,6 +40,7 @@ type chaos struct {
 // seed decides who does what; COFLUX_SEED repeats one.
 func TestChaos(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	c := &chaos{m: startMesh(t, 3), seed: rand.Uint64()}
 	if text := os.Getenv("COFLUX_SEED"); text != "" {
 		var err error

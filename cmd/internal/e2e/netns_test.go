@@ -77,6 +77,7 @@ func (w *wires) cut(i int, state string) {
 // die before the others give them up; the others go on; after the cut all are one mesh again.
 func TestPartition(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	w := newWires(t, 3)
 	m := newMesh(t)
 	for i := range 3 {
