@@ -105,19 +105,8 @@ var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0
 
 // Validate says in one sentence what is wrong with the configuration.
 func (c Config) Validate() error {
-	for _, p := range []struct {
-		flag string
-		port int
-	}{{"--gossip-port", c.GossipPort}, {"--peer-port", c.PeerPort}, {"--http-port", c.HTTPPort}} {
-		if p.port < 0 || p.port > 65535 {
-			return fmt.Errorf("%s %d is no port: give a number from 1 to 65535, or 0 for any free one", p.flag, p.port)
-		}
-	}
-	ports := []int{c.GossipPort, c.PeerPort, c.HTTPPort}
-	for i, p := range ports {
-		if p != 0 && slices.Contains(ports[i+1:], p) {
-			return fmt.Errorf("port %d is given twice: --gossip-port, --peer-port and --http-port must differ", p)
-		}
+	if err := c.checkPorts(); err != nil {
+		return err
 	}
 	for _, j := range c.Join {
 		if host, port, err := net.SplitHostPort(j); err != nil || host == "" || port == "" {
@@ -167,6 +156,24 @@ func (c Config) Validate() error {
 		return errors.New("--project must not be empty")
 	case !c.Insecure && !Loopback(c.BindAddress()):
 		return fmt.Errorf("%s is not a loopback address and this version has no encryption: anybody who reaches it could run code on it; add --insecure to accept that on a network that you trust", c.BindAddress())
+	}
+	return nil
+}
+
+func (c Config) checkPorts() error {
+	for _, p := range []struct {
+		flag string
+		port int
+	}{{"--gossip-port", c.GossipPort}, {"--peer-port", c.PeerPort}, {"--http-port", c.HTTPPort}} {
+		if p.port < 0 || p.port > 65535 {
+			return fmt.Errorf("%s %d is no port: give a number from 1 to 65535, or 0 for any free one", p.flag, p.port)
+		}
+	}
+	ports := []int{c.GossipPort, c.PeerPort, c.HTTPPort}
+	for i, p := range ports {
+		if p != 0 && slices.Contains(ports[i+1:], p) {
+			return fmt.Errorf("port %d is given twice: --gossip-port, --peer-port and --http-port must differ", p)
+		}
 	}
 	return nil
 }
