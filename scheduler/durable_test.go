@@ -272,3 +272,19 @@ func TestDurableRerun(t *testing.T) {
 		t.Error("the failed step is not called again")
 	}
 }
+
+// However often a durable execution is suspended while a step of it is open, it finds the step.
+func TestDurableFindsAnOpenStepAfterManySuspensions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.durable()
+	step := r.called(root, 1, "1", 0)
+	for range maxSearch + 1 {
+		r.now++
+		r.ok(suspend("S1", root))
+		root = next(root, 1)
+	}
+	if got := r.called(root, 1, "1", 0); got != step {
+		t.Errorf("the call is %s, want %s", got, step)
+	}
+}

@@ -27,11 +27,12 @@ func memoKey(run *state.Run, parent *state.Execution, r *SubmitStep) string {
 }
 
 // memoised finds for a caller the newest execution of its run with the memo key, in its workspace or one that it inherits
-// from, whose outcome is open or a value, and for which the caller would not wait for ever; nil when there is none.
-func (d *decision) memoised(by *state.Execution, key string) (newest *state.Execution) {
+// from, whose outcome is open or a value, and for which the caller would not wait for ever; nil when there is none. Where the
+// key is of the caller's own calls (durableKey), an earlier attempt of it has made what is found.
+func (d *decision) memoised(by *state.Execution, key string, own bool) (newest *state.Execution) {
 	for w := range d.Lineage(by.Workspace) {
 		for e := range d.Memoised(by.Run, w.ID, key) {
-			if d.serves(e, by) {
+			if d.serves(e, by, own) {
 				if newest == nil || e.CreatedAt > newest.CreatedAt {
 					newest = e
 				}
@@ -43,13 +44,13 @@ func (d *decision) memoised(by *state.Execution, key string) (newest *state.Exec
 }
 
 // serves tells whether a caller may be given what it would have called: its outcome is open or a value, nobody ends it, and
-// it does not wait for the caller.
-func (d *decision) serves(e, by *state.Execution) bool {
+// it does not wait for the caller. What the caller itself has called before (own) does not: nobody has to search for that.
+func (d *decision) serves(e, by *state.Execution, own bool) bool {
 	last := Last(&d.View, e.ID())
 	switch {
 	case last.Result != nil && last.Result.Type != state.ResultValue:
 		return false
-	case last.Result == nil && (d.underCancel(last) || d.waitsFor(last, by)):
+	case last.Result == nil && (d.underCancel(last) || !own && d.waitsFor(last, by)):
 		return false
 	}
 	return true

@@ -56,6 +56,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"retry: a cancellation stays at the attempt it names", "scheduler/cancel.go", "last := lastAttempt(&d.View, e)", "last := e"},
 	{"retry: a cancellation leaves what earlier attempts called", "scheduler/cancel.go", "sweep.Through = through", "sweep.Subject = state.ExecutionID{Run: first.Run, Step: first.Step, Attempt: through}.String()"},
 	{"durable: what is lost ends", "scheduler/durable.go", "if !step.Durable {", "if true {"},
+	{"durable: an open step is called again after many suspensions", "scheduler/memo.go", "!own && d.waitsFor", "d.waitsFor"},
 	{"durable: whatever is lost goes on", "scheduler/durable.go", "if !step.Durable {", "if false {"},
 	{"durable: losses never end it", "scheduler/durable.go", "if losses >= maxLosses {", "if false {"},
 	{"durable: a completed step is no progress", "scheduler/durable.go", "if !d.progressed(e) {\n\t\tlosses", "if true {\n\t\tlosses"},
@@ -70,7 +71,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a run's memo is not inherited", "scheduler/memo.go", "r.Memo == nil && run.Memo", "r.Memo == nil && false"},
 	{"memo off does not win", "scheduler/memo.go", "r.Memo == nil || r.Memo.Off:", "r.Memo == nil:"},
 	{"what failed is memoised", "scheduler/memo.go", "last.Result != nil && last.Result.Type != state.ResultValue", "last.Result != nil && last.Result.Link != \"\" && e.Result == nil"},
-	{"what is being cancelled is memoised", "scheduler/memo.go", "(d.underCancel(last) || d.waitsFor(last, by))", "d.waitsFor(last, by)"},
+	{"what is being cancelled is memoised", "scheduler/memo.go", "(d.underCancel(last) || !own && d.waitsFor(last, by))", "!own && d.waitsFor(last, by)"},
 	{"the oldest is memoised", "consensus/state/executions.go", "be8(e.CreatedAt) + e.key()\n}\n\n// Memoised", "be8(1<<62-e.CreatedAt) + e.key()\n}\n\n// Memoised"},
 	{"what is memoised is not found", "consensus/state/executions.go", "return join(e.Run, e.Workspace, e.MemoKey)", "return join(\"\", e.Workspace, e.MemoKey)"},
 	{"all arguments are always in the key", "scheduler/memo.go", "params = r.Memo.Params", "params.All = true"},
@@ -178,7 +179,7 @@ var mutations = []struct{ name, file, old, new string }{
 
 // directed are tests that notice what random histories come upon too seldom.
 const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
-	"TestDurableFindsItsSteps|TestLossesWithoutProgressEndIt"
+	"TestDurableFindsItsSteps|TestDurableFindsAnOpenStep|TestLossesWithoutProgressEndIt"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {

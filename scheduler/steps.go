@@ -68,8 +68,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	run := *d.Run(parent.Run)
 	key := memoKey(&run, parent, r)
 	if key != "" {
-		if found := d.memoised(parent, key); found != nil {
-			if run.Durable && r.Memo == nil {
+		own := run.Durable && r.Memo == nil
+		if found := d.memoised(parent, key, own); found != nil {
+			if own {
 				found = firstAttempt(&d.View, found) // as the call was answered, so that handles passed on are equal again
 			}
 			return d.hit(parent, r, found), nil
