@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import CodeType
-    from typing import Any
+    from typing import Any, TypeGuard
 
     from coflux._options import Cache, Defer, Duration, Names, Retries, Tags
 
@@ -135,10 +135,16 @@ class Target(Generic[P, T]):
 def find(module: object, name: str) -> Target[..., Any] | None:
     """The target of that name that the module's code is for."""
     first = vars(module).get(name)
-    for found in (first, *vars(module).values()):
-        if isinstance(found, Target) and found.name == name and not found.stub and not found.copy:
+    if _serves(first, name):
+        return first
+    for found in vars(module).values():  # to look at a value is to copy its page of memory
+        if _serves(found, name):
             return found
     return None
+
+
+def _serves(found: object, name: str) -> TypeGuard[Target[..., Any]]:
+    return isinstance(found, Target) and found.name == name and not found.stub and not found.copy
 
 
 def run(fn: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> Any:
