@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,10 +40,19 @@ func fake(t *testing.T, dir, text string) string {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "python")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\necho '"+text+"'\n"), 0o755); err != nil {
+	program(t, file, "#!/bin/sh\necho '"+text+"'\n")
+	return file
+}
+
+// program writes a file that is run at once. A process that another test forks meanwhile would hold it open for writing, and
+// then it cannot be run.
+func program(t *testing.T, file, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return file
 }
 
 func TestWrongPython(t *testing.T) {
@@ -79,9 +89,7 @@ func TestChoice(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := "#!/bin/sh\nif [ " + status + " = 0 ]; then echo '" + line + "'; else echo '" + line + "' >&2; fi\nexit " + status + "\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		program(t, filepath.Join(dir, name), text)
 	}
 	for _, c := range []struct {
 		name string
