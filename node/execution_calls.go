@@ -159,17 +159,38 @@ func (e *execution) cancelHandles(handles []string, done func(error)) {
 	open := len(parts)
 	var first error
 	for _, part := range parts {
-		e.ask(&scheduler.CancelHandles{Execution: e.id, Handles: part}, func(p scheduler.Reply) {
+		e.cancelPart(part, func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
-			if p.Err != nil && first == nil {
-				first = &pyexec.RequestError{Code: "cancel_error", Message: p.Err.Message}
+			if first == nil {
+				first = err
 			}
 			if open--; open == 0 {
 				done(first)
 			}
 		})
 	}
+}
+
+// cancelPart ends some executions and inputs in one request, or, where what that changes does not fit an entry, one half
+// after the other: inputs may be large.
+func (e *execution) cancelPart(handles []string, done func(error)) {
+	e.ask(&scheduler.CancelHandles{Execution: e.id, Handles: handles}, func(p scheduler.Reply) {
+		switch half := len(handles) / 2; {
+		case p.Err == nil:
+			done(nil)
+		case p.Err.Code == scheduler.CodeTooLarge && half > 0:
+			e.cancelPart(handles[:half], func(err error) {
+				if err != nil {
+					done(err)
+					return
+				}
+				e.cancelPart(handles[half:], done)
+			})
+		default:
+			done(&pyexec.RequestError{Code: "cancel_error", Message: p.Err.Message})
+		}
+	})
 }
 
 // Group names a group of calls.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,34 @@ func TestSimInputs(t *testing.T) {
 				return err == nil
 			})
 			c.value(root, time.Second, `"yes"`)
+		}
+	})
+}
+
+// Questions are taken back together although all of them do not fit an entry.
+func TestSimLargeInputsAreTakenBackTogether(t *testing.T) {
+	const questions = 12
+	programs := map[string]program{"regrets": func(b *simBody, _ string) (string, error) {
+		var handles []pyexec.Handle
+		for range questions {
+			id, err := b.asks(pyexec.InputRequest{Template: strings.Repeat("?", 100<<10)})
+			if err != nil {
+				return "", err
+			}
+			handles = append(handles, pyexec.Handle{Type: "input", ID: id})
+		}
+		ch := make(chan error, 1)
+		b.say(func() { b.host.Cancel(pyexec.CancelRequest{Handles: handles}, func(err error) { ch <- err }) })
+		return "1", take(b, ch)
+	}}
+	inCluster(t, 1, 1, programs, func(t *testing.T, c *simCluster) {
+		root := c.trigger("regrets", "")
+		c.value(root, 10*time.Second, `"1"`)
+		for n := range questions {
+			in := c.led().store.View().Input(state.InputID{Run: root.Run, Number: n + 1})
+			if in.Response == nil || in.Response.Type != state.ResponseCancelled {
+				t.Errorf("question %d ended as %+v", n+1, in.Response)
+			}
 		}
 	})
 }
