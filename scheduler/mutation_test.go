@@ -34,6 +34,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"nobody hears of an end", "scheduler/results.go", `d.tell(EventFinished, "", e.ID())`, ""},
 	{"nobody kills", "scheduler/results.go", "state.ResultSuspended:\n\t\t\td.tell(EventAbort, e.Session, e.ID())", "state.ResultSuspended:"},
 	{"a timeout leaves the children alone", "scheduler/results.go", "result.Type == state.ResultTimeout || ", ""},
+	{"a timeout leaves what was called before a suspension alone", "scheduler/results.go", "d.cancelBelow(d.begunBy(e).ID()", "d.cancelBelow(e.ID()"},
 	{"two attempts of a step live", "scheduler/placement.go", "if p.alone(e) {", "if true {"},
 	{"a re-run leaves the earlier attempt alive", "scheduler/rerun.go", `d.cancel(e, "the step was run again")`, "_ = e"},
 	{"a run's tags are not inherited", "scheduler/tags.go", "maps.Copy(tags, run.Requires)", ""},
@@ -179,7 +180,7 @@ var mutations = []struct{ name, file, old, new string }{
 
 // directed are tests that notice what random histories come upon too seldom.
 const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
-	"TestDurableFindsItsSteps|TestDurableFindsAnOpenStep|TestLossesWithoutProgressEndIt"
+	"TestDurableFindsItsSteps|TestDurableFindsAnOpenStep|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {

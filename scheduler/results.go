@@ -34,9 +34,22 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 	}
 	d.finish(e, &result)
 	if result.Type == state.ResultTimeout || result.Type == state.ResultCancelled {
-		d.cancelBelow(e.ID(), e.Attempt) // semantics 13 and 15; other ends of a parent leave its children alone
+		d.cancelBelow(d.begunBy(e).ID(), e.Attempt) // semantics 13 and 15; other ends of a parent leave its children alone
 	}
 	return Answer{}, nil
+}
+
+// begunBy is the first of the attempts that an execution goes on from: those before it were suspended, or lost and resumed. What
+// they called is its own.
+func (d *decision) begunBy(e *state.Execution) *state.Execution {
+	durable := d.Step(e.ID().StepID()).Durable
+	for {
+		before := retriedBy(&d.View, e)
+		if before == nil || before.Result.Type != state.ResultSuspended && !(durable && lost(before.Result)) {
+			return e
+		}
+		e = before
+	}
 }
 
 // finish records the one result of an execution, and queues the attempt that follows it, if one does.

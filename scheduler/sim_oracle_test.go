@@ -214,7 +214,10 @@ func (o *oracle) report(r *scheduler.ReportResult, reply scheduler.Reply, now in
 		}
 		o.recurs(e, &r.Result, now)
 		if r.Result.Type == state.ResultTimeout {
-			e.doomBelow()
+			for e.doomBelow(); e.before != nil && (e.before.result == "suspended" || e.before.resumed); {
+				e = e.before
+				e.doomBelow()
+			}
 		}
 	}
 	return nil

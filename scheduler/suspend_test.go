@@ -303,3 +303,39 @@ func waitsLeft(r *rig) (left []string) {
 	}
 	return left
 }
+
+// What times out takes along what it called before it was suspended, or lost and resumed; what an attempt called that failed is
+// left alone.
+func TestATimeoutReachesWhatWasCalledBeforeASuspension(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end       func(root string) Request
+		cancelled bool
+	}{
+		"suspended": {func(root string) Request { return suspend("S1", root) }, true},
+		"lost":      {func(root string) Request { return failed("S1", root, state.ResultAbandoned) }, true},
+		"vanished":  {func(root string) Request { return vanished("S1", root) }, true},
+		"failed":    {func(root string) Request { return failed("S1", root, state.ResultError) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			root := r.durable(func(q *SubmitRun) { q.Retries = limited(2) })
+			child := r.ok(call("S1", root, 1)).ExecutionID
+			for range 2 {
+				r.ok(c.end(root))
+				r.drain()
+				root = next(root, 1)
+			}
+			last := r.called(root, 1, "9", 0)
+			r.ok(failed("S1", root, state.ResultTimeout))
+			r.drain()
+			if got := r.result(last); got != "cancelled" {
+				t.Errorf("what it called itself ended as %s", got)
+			}
+			if got := r.result(child); (got == "cancelled") != c.cancelled {
+				t.Errorf("what was called before ended as %s", got)
+			}
+		})
+	}
+}
