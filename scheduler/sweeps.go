@@ -17,6 +17,7 @@ func (b *batch) sweep() {
 	}()
 	for s := range b.scratch.View().Sweeps() {
 		seen[s.ID] = true
+		chunk := sweepChunk
 		for done := false; !done; {
 			if left <= 0 || b.scratch.Bytes() >= 2*state.BatchBytes {
 				b.out.More = true
@@ -24,9 +25,14 @@ func (b *batch) sweep() {
 			}
 			used := 0
 			err := b.try(func(d *decision) error {
-				used, done = d.sweepSome(s.ID, min(left, sweepChunk))
+				used, done = d.sweepSome(s.ID, min(left, chunk))
 				return nil
 			})
+			var large *state.TooLarge
+			if errors.As(err, &large) && chunk > 1 { // what waits may become runs, which carry their arguments
+				chunk /= 2
+				continue
+			}
 			if errors.Is(err, state.ErrBatchFull) {
 				b.out.More = true
 				return

@@ -327,3 +327,28 @@ func TestAWaitForMoreThanIsWrittenDownAtOnce(t *testing.T) {
 		t.Errorf("it still waits for %v", waitsLeft(r))
 	}
 }
+
+// Those who wait become runs although what all of them carry does not fit an entry.
+func TestAnEndLetsManyLargeCallsGoOn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	first := r.ok(call("S1", root, 1)).ExecutionID
+	var waiting []string
+	for n := range int64(sweepChunk) {
+		c := call("S1", root, n+2)
+		c.Type, c.Target, c.WaitFor = state.TypeWorkflow, "flow", []int{0}
+		c.Arguments = []state.Value{{Data: []byte(`{"type":"ref","index":0}`), References: []state.Reference{{Kind: state.KindExecution, ID: first}}},
+			{Data: make([]byte, 2*state.MaxEntry/sweepChunk)}}
+		waiting = append(waiting, r.ok(c).ExecutionID)
+	}
+	r.ok(valueOf("S1", first, "1"))
+	for range 20 {
+		r.step()
+	}
+	for _, id := range waiting {
+		if got := r.result(id); got != "spawned" {
+			t.Fatalf("call %s is %s", id, got)
+		}
+	}
+}
