@@ -17,6 +17,22 @@ func (d *decision) nowDue(id state.ExecutionID) {
 	}
 }
 
+// maxSpawnArguments bounds the arguments of a call that becomes a run, in bytes as sizeOf counts them: what is written then
+// must fit an entry, or it would hold up whatever is due after it.
+const maxSpawnArguments = state.MaxEntry * 3 / 4
+
+// sizeOf is what values take in a row, bytes, at most.
+func sizeOf(values []state.Value) (bytes int) {
+	const fields = 64 // names of fields and lengths, of a value or a reference
+	for i := range values {
+		bytes += len(values[i].Data) + len(values[i].BlobKey) + fields
+		for _, r := range values[i].References {
+			bytes += len(r.Kind) + len(r.ID) + len(r.Module) + len(r.Target) + len(r.Format) + len(r.BlobKey) + len(r.Metadata) + fields
+		}
+	}
+	return bytes
+}
+
 // spawn starts a run for the call of a workflow (semantics 5): with the arguments, tags, retries, cache and timeout of the
 // call; what comes before the start, delay and defer, is over, but for the pauses of what recurs. Somebody waits for its
 // root, so that comes before new runs.

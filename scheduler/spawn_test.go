@@ -219,3 +219,37 @@ func TestMemoisedCallsThatBecameSomethingElse(t *testing.T) {
 		t.Error("a call was given its own caller")
 	}
 }
+
+// A call of a workflow that was accepted becomes a run when its time has come, however large: it never holds up the timers.
+func TestTheLargestCallThatIsAcceptedBecomesARun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	c := call("S1", root, 1)
+	c.Type, c.Target, c.Delay = state.TypeWorkflow, "flow", 100
+	large, refused := "", 0
+	for size := state.MaxEntry; large == ""; size -= 16 {
+		c.Arguments = []state.Value{{Data: make([]byte, size)}}
+		if reply := r.step(c)[0]; reply.Err == nil {
+			large = reply.Answer.ExecutionID
+		} else if refused++; reply.Err.Code != CodeTooLarge {
+			t.Fatal(reply.Err)
+		}
+	}
+	if refused == 0 {
+		t.Fatal("nothing is too large")
+	}
+	small := call("S1", root, 2)
+	small.Delay = 101
+	other := r.ok(small).ExecutionID
+	r.now += 200
+	for range 5 {
+		r.step()
+	}
+	if got := r.result(large); got != "spawned" {
+		t.Errorf("the large call is %s", got)
+	}
+	if e := r.execution(other); !e.Due {
+		t.Error("the timer behind it has not fired")
+	}
+}

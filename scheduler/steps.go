@@ -65,6 +65,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	if err := d.checkReferences(parent, r.Arguments); err != nil {
 		return Answer{}, err
 	}
+	if size := sizeOf(r.Arguments); r.Type == state.TypeWorkflow && size > maxSpawnArguments {
+		return Answer{}, refuse(CodeTooLarge, "the arguments of the workflow have %d bytes together: at most %d", size, maxSpawnArguments)
+	}
 	run := *d.Run(parent.Run)
 	key := memoKey(&run, parent, r)
 	if key != "" {
