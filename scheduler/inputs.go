@@ -9,8 +9,9 @@ import (
 
 // Bounds of a question.
 const (
-	maxInputText    = 128 << 10 // bytes of template, schema, initial answer, title, key and labels together
-	maxPlaceholders = 100
+	maxInputText        = 128 << 10 // bytes of template, schema, initial answer, title, key and labels together
+	maxPlaceholders     = 100
+	maxPlaceholderBytes = 256 << 10 // as sizeOf counts them: the whole is written again with its response
 )
 
 // SubmitInput is a question to a person that a running execution asks. Schema and Initial were checked where it came in.
@@ -74,6 +75,10 @@ func (r *SubmitInput) check(d *decision, by *state.Execution) error {
 	for _, label := range r.Actions {
 		size += len(label)
 	}
+	values := sizeOf(valuesOf(r.Placeholders))
+	for _, p := range r.Placeholders {
+		values += len(p.Name)
+	}
 	switch {
 	case r.Template == "":
 		return refuse(CodeBadRequest, "a prompt needs a template")
@@ -81,6 +86,8 @@ func (r *SubmitInput) check(d *decision, by *state.Execution) error {
 		return refuse(CodeTooLarge, "the texts of a prompt have %d bytes together: at most %d", size, maxInputText)
 	case len(r.Placeholders) > maxPlaceholders:
 		return refuse(CodeTooLarge, "a prompt has at most %d placeholders, not %d", maxPlaceholders, len(r.Placeholders))
+	case values > maxPlaceholderBytes:
+		return refuse(CodeTooLarge, "the placeholders of a prompt have %d bytes together: at most %d", values, maxPlaceholderBytes)
 	case strings.ContainsRune(r.Key, 0):
 		return refuse(CodeBadRequest, "the key of a prompt may not contain NUL")
 	case len(r.Actions) != 0 && len(r.Actions) != 2:

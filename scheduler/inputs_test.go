@@ -278,3 +278,20 @@ func TestAnInputIsAwaitedWhileWhoAskedForItLives(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The largest question that is accepted can be answered.
+func TestTheLargestInputThatIsAcceptedCanBeAnswered(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	q := question("S1", root, 1, "k")
+	input := ""
+	for size := state.MaxEntry; input == ""; size -= 64 {
+		q.Placeholders = []state.Placeholder{{Name: "x", Value: state.Value{Data: make([]byte, size)}}}
+		reply := r.step(q)[0]
+		if input = reply.Answer.InputID; reply.Err != nil && reply.Err.Code != CodeTooLarge {
+			t.Fatal(reply.Err)
+		}
+	}
+	r.ok(&RespondInput{RequestID: ulidAt(r.now), Input: input, Value: state.Value{Data: make([]byte, 4<<10)}})
+}

@@ -172,6 +172,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"wait: a call takes the place of what it waits for", "scheduler/defer.go", " && !(d.AnyWaits() && d.waitsFor(survivor, x))", ""},
 	{"wait: what is beyond is not waited for", "scheduler/waits.go", "		d.awaitArguments(&next)\n", ""},
 	{"a call that is too large for a run is accepted", "scheduler/steps.go", "r.Type == state.TypeWorkflow && size", "r.Type == state.TypeWorkflow && false && size"},
+	{"a question that is too large for its response is accepted", "scheduler/inputs.go", "case values > maxPlaceholderBytes:", "case values < 0:"},
 	{"wait: an end that lets too much go on lets nothing go on", "scheduler/sweeps.go", "errors.As(err, &large) && chunk > 1", "errors.As(err, &large) && false"},
 	{"wait: a sweep of ends stops early", "scheduler/waits.go", "if used >= limit {\n\t\t\t\treturn used, false", "if used >= limit {\n\t\t\t\treturn used, true"},
 	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
@@ -182,7 +183,7 @@ var mutations = []struct{ name, file, old, new string }{
 
 // directed are tests that notice what random histories come upon too seldom.
 const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
-	"TestDurableFindsItsSteps|TestAnEndLetsManyLargeCallsGoOn|TestTheLargestCallThatIsAcceptedBecomesARun|TestDurableFindsAnOpenStep|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
+	"TestDurableFindsItsSteps|TestAnEndLetsManyLargeCallsGoOn|TestTheLargestInputThatIsAcceptedCanBeAnswered|TestTheLargestCallThatIsAcceptedBecomesARun|TestDurableFindsAnOpenStep|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {
