@@ -207,10 +207,11 @@ func (d *decision) waitingFor(e *state.Execution) (waiting map[state.ExecutionID
 		if waiting[w.ID()] = true; len(waiting) > maxSearch {
 			return waiting, false
 		}
-		for same := range Chain(&d.View, w.ID()) {
-			if same.ID() != w.ID() {
-				open = append(open, same)
-			}
+		for same := range d.Linked(w.ID()) { // with the next this comes to all of its Chain, once
+			open = append(open, same)
+		}
+		if before := retriedBy(&d.View, w); before != nil {
+			open = append(open, before)
 		}
 		for h := range d.HitsOf(w.ID()) {
 			add(h.Parent)

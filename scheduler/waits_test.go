@@ -352,3 +352,26 @@ func TestAnEndLetsManyLargeCallsGoOn(t *testing.T) {
 		}
 	}
 }
+
+// The search costs as much as there are attempts, not as much as there are pairs of them.
+func TestTheSearchForWhoWaitsIsLinear(t *testing.T) { // counts allocations, so not beside others
+	r := newRig(t)
+	root := r.running()
+	suspended, costs := 0, map[int]float64{}
+	for _, many := range []int{50, 400} {
+		for ; suspended < many; suspended++ {
+			r.now++
+			r.ok(suspend("S1", root))
+			root = next(root, 1)
+		}
+		d := &decision{Tx: &state.Tx{View: *r.store.View()}}
+		e := r.execution(root)
+		if waiting, all := d.waitingFor(e); len(waiting) != many+1 || !all {
+			t.Fatalf("%d of %d attempts are found", len(waiting), many+1)
+		}
+		costs[many] = testing.AllocsPerRun(1, func() { d.waitingFor(e) })
+	}
+	if costs[400] > 16*costs[50] {
+		t.Errorf("with 50 and 400 attempts: %v allocations", costs)
+	}
+}
