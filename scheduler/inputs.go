@@ -220,10 +220,16 @@ func VisibleInput(v *state.View, workspace, input string) *state.Input {
 
 // Awaited tells whether an execution that is not over, nor those that follow it, has asked for the input through select.
 func Awaited(v *state.View, id state.InputID) bool {
+	seen := map[state.ExecutionID]bool{} // attempts follow each other: each is passed once
 	for d := range v.InputWaits(id) {
 		by, _ := state.ParseExecutionID(d.Execution)
-		if e := v.Execution(by); e != nil && lastAttempt(v, e).Result == nil {
-			return true
+		for e := v.Execution(by); e != nil && !seen[e.ID()]; {
+			if seen[e.ID()] = true; e.Result == nil {
+				return true
+			}
+			if e.Result.Retry > e.Attempt {
+				e = v.Execution(state.ExecutionID{Run: e.Run, Step: e.Step, Attempt: e.Result.Retry})
+			}
 		}
 	}
 	return false

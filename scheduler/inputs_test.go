@@ -295,3 +295,31 @@ func TestTheLargestInputThatIsAcceptedCanBeAnswered(t *testing.T) {
 	}
 	r.ok(&RespondInput{RequestID: ulidAt(r.now), Input: input, Value: state.Value{Data: make([]byte, 4<<10)}})
 }
+
+// Whether an input is awaited costs as much as there are attempts that asked for it, not as much as there are pairs of them.
+func TestAwaitedIsLinear(t *testing.T) { // counts allocations, so not beside others
+	costs := map[int]float64{}
+	for _, many := range []int{50, 400} {
+		r := newRig(t)
+		root := r.running()
+		in := r.ok(question("S1", root, 1, "k")).InputID
+		for range many {
+			r.now++
+			r.ok(&AddDependency{Session: "S1", Execution: root, On: []string{in}})
+			r.ok(suspend("S1", root))
+			root = next(root, 1)
+		}
+		id, _ := state.ParseInputID(in)
+		if !Awaited(r.store.View(), id) {
+			t.Fatal("the last attempt does not count")
+		}
+		r.ok(valueOf("S1", root, "1"))
+		if Awaited(r.store.View(), id) {
+			t.Fatal("nobody waits any more")
+		}
+		costs[many] = testing.AllocsPerRun(1, func() { Awaited(r.store.View(), id) })
+	}
+	if costs[400] > 16*costs[50] {
+		t.Errorf("with 50 and 400 attempts: %v allocations", costs)
+	}
+}
