@@ -183,7 +183,7 @@ var mutations = []struct{ name, file, old, new string }{
 
 // directed are tests that notice what random histories come upon too seldom.
 const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
-	"TestDurableFindsItsSteps|TestAnEndLetsManyLargeCallsGoOn|TestTheLargestInputThatIsAcceptedCanBeAnswered|TestTheLargestCallThatIsAcceptedBecomesARun|TestDurableFindsAnOpenStep|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
+	"TestDurableFindsItsSteps|TestAnEndLetsManyLargeCallsGoOn|TestTheLargestInputThatIsAcceptedCanBeAnswered|TestTheLargestCallThatIsAcceptedBecomesARun|TestDurableFindsAnOpenStepAfterManySuspensions|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.
 func TestSimulatorNoticesMutations(t *testing.T) {
