@@ -32,6 +32,7 @@ func (d *decision) resume(e *state.Execution, result *state.Result) (next *state
 	}
 	next = d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
 	next.Failures, next.Losses, next.Lap = e.Failures, losses, e.Lap
+	next.DeferKey = "" // it has begun: a newer call does not take its place
 	result.Retry = next.Attempt
 	return next, 0
 }

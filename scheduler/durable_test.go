@@ -288,3 +288,36 @@ func TestDurableFindsAnOpenStepAfterManySuspensions(t *testing.T) {
 		t.Errorf("the call is %s, want %s", got, step)
 	}
 }
+
+// A durable run that has begun goes on where it stood, whoever calls the same meanwhile; before its begin it may be deferred.
+func TestDurableIsNotDeferredOnceItHasBegun(t *testing.T) {
+	t.Parallel()
+	later := func(q *SubmitRun) { q.Defer = &Params{All: true} }
+	lose := func(r *rig, root string) { r.ok(failed("S1", root, state.ResultAbandoned)) }
+	for name, c := range map[string]struct {
+		end  func(r *rig, root string)
+		want string
+	}{
+		"lost":      {lose, "none"},
+		"suspended": {func(r *rig, root string) { r.ok(&Suspend{Session: "S1", Execution: root, Delay: 50}) }, "none"},
+		"run again": {func(r *rig, root string) {
+			e := r.execution(root)
+			r.ok(valueOf("S1", root, "1"))
+			r.ok(&RerunStep{RequestID: ulidAt(r.now), Workspace: e.Workspace, Step: e.ID().StepID().String()})
+		}, "deferred"},
+	} {
+		r := newRig(t)
+		root := r.durable(later)
+		soft := r.soft
+		r.soft = Soft{} // nothing is placed from here on
+		c.end(r, root)
+		q := submitRun(r.execution(root).Workspace, r.now)
+		later(q)
+		q.Delay = 100
+		r.ok(q)
+		if got := r.result(next(root, 1)); got != c.want {
+			t.Errorf("%s: after a newer call the next attempt is %s, want %s", name, got, c.want)
+		}
+		r.soft = soft
+	}
+}

@@ -62,6 +62,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"durable: losses never end it", "scheduler/durable.go", "if losses >= maxLosses {", "if false {"},
 	{"durable: a completed step is no progress", "scheduler/durable.go", "if !d.progressed(e) {\n\t\tlosses", "if true {\n\t\tlosses"},
 	{"durable: a loss is a failure", "scheduler/durable.go", "next.Failures, next.Losses, next.Lap = e.Failures,", "next.Failures, next.Losses, next.Lap = e.Failures+1,"},
+	{"durable: a newer call takes the place of one that has begun", "scheduler/durable.go", "next.DeferKey = \"\"", "_ = next"},
 	{"durable: equal calls are one", "scheduler/durable.go", "strconv.Itoa(r.Equal)", "strconv.Itoa(0*r.Equal)"},
 	{"durable: one step's calls are given to another", "scheduler/durable.go", "strconv.Itoa(parent.Step)", "strconv.Itoa(0*parent.Step)"},
 	{"durable: a recurrence is given what the one before called", "scheduler/durable.go", "strconv.Itoa(parent.Lap)", "strconv.Itoa(0*parent.Lap)"},

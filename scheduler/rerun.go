@@ -44,9 +44,9 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 		}
 	}
 	e := d.newAttempt(step, r.Workspace, latest.Attempt+1, latest.Tier)
+	e.Lap = latest.Lap
 	for before := range earlier(&d.View, e) { // with the result that it has by now
 		e.Failures = failuresAfter(before)
-		e.Lap = before.Lap
 		break
 	}
 	d.queue(e, 0) // a re-run starts at once

@@ -89,6 +89,7 @@ func (o *oracle) rerun(r *scheduler.RerunStep, reply scheduler.Reply, now int64)
 	}
 	o.byULID[r.RequestID] = reply.Answer.ExecutionID
 	e := o.again(first, r.Workspace, now, now)
+	e.lap = o.execs[fmt.Sprintf("%s:%d", r.Step, attempts)].lap
 	o.collapse(e)
 	return o.begins(e, now)
 }

@@ -59,7 +59,7 @@ func (o *oracle) loses(e *oracleExec, r *state.Result, now int64) bool {
 	}
 	next := o.again(e, e.workspace, now, now)
 	next.before, next.losses, next.lap, e.retry, next.latest = e, e.losses, e.lap, next, now
-	e.resumed = true
+	e.resumed, next.later = true, ""
 	o.collapse(next)
 	return true
 }

@@ -86,6 +86,9 @@ func (o *oracle) suspended(r *scheduler.Suspend, reply scheduler.Reply, now int6
 		due := max(now, now+r.Delay, r.ExecuteAfter)
 		next := o.again(e, e.workspace, now, due)
 		next.before, e.retry, next.latest, next.after = e, next, due, after(now, due-now)
+		if e.durable {
+			next.later = ""
+		}
 		if next.lap = e.lap; !o.progress(e) {
 			next.losses = e.losses
 		}

@@ -41,8 +41,11 @@ func (r *Suspend) decide(d *decision) (Answer, error) {
 	step := d.Step(e.ID().StepID())
 	next := d.newAttempt(step, e.Workspace, d.LatestAttempt(step.ID()).Attempt+1, e.Tier)
 	next.Failures, next.Lap = e.Failures, e.Lap // it counts as neither failure nor success
-	if step.Durable && !d.progressed(e) {
-		next.Losses = e.Losses
+	if step.Durable {
+		next.DeferKey = "" // as resume has it
+		if !d.progressed(e) {
+			next.Losses = e.Losses
+		}
 	}
 	next.Wait = state.WaitNone // its arguments were waited for by the first
 	for _, w := range waits {
