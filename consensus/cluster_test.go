@@ -68,7 +68,10 @@ func (m *listMachine) Restore(r io.Reader) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.list = strings.Split(string(raw), "\n")
+	m.list = nil
+	if len(raw) > 0 { // the snapshot of no entries is empty
+		m.list = strings.Split(string(raw), "\n")
+	}
 	return nil
 }
 
