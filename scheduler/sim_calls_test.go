@@ -102,7 +102,7 @@ func (o *oracle) again(of *oracleExec, workspace string, now, due int64) *oracle
 		n++
 	}
 	e := &oracleExec{id: fmt.Sprintf("%s:%d", step, n), workspace: workspace, number: of.number, parent: of.parent, due: due, retries: of.retries, needs: of.needs,
-		later: of.later, same: of.same, maxAge: of.maxAge, made: now, workflow: of.workflow, spawnedBy: of.spawnedBy, memo: of.memo,
+		later: o.execs[step+":1"].later, same: of.same, maxAge: of.maxAge, made: now, workflow: of.workflow, spawnedBy: of.spawnedBy, memo: of.memo,
 		recurrent: of.recurrent, delay: of.delay, all: of.all, durable: of.durable}
 	e.waiting = o.waits(e)
 	if e.parent != nil {
