@@ -58,10 +58,8 @@ func TestFilesOfValues(t *testing.T) {
 	if left, _ := filepath.Glob(temp + "_*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if _, err := os.Stat(filepath.Dir(fragment.Path)); err == nil {
-		if _, err := os.Stat(fragment.Path); err == nil {
-			t.Errorf("the working directory still has %s", fragment.Path)
-		}
+	if !removed(fragment.Path) {
+		t.Errorf("the working directory still has %s", fragment.Path)
 	}
 	mine := filepath.Join(os.TempDir(), "mine_"+temp[strings.LastIndex(temp, "_")+1:])
 	if err := os.Remove(mine); err != nil {

@@ -55,15 +55,8 @@ func workingDirectories(t *testing.T, way func(*Config)) {
 				t.Errorf("%s: %s is used again", how, path)
 			}
 		}
-		// After its execution has ended: nobody waits for that.
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			if _, err := os.Lstat(messed); err != nil {
-				break
-			}
-			if time.Now().After(end) {
-				t.Errorf("%s: %s was not removed", how, messed)
-				break
-			}
+		if !removed(messed) {
+			t.Errorf("%s: %s was not removed", how, messed)
 		}
 	}
 	if st, err := os.Stat("/tmp"); err != nil || !st.IsDir() {
@@ -118,4 +111,14 @@ func TestWorkingDirectoryIsLookedAtAgain(t *testing.T) {
 	if kept, _ := os.ReadDir(w.root); len(kept) != 1 { // x2 is in use
 		t.Errorf("left: %v", kept)
 	}
+}
+
+// removed waits until a file is gone: what an execution leaves is removed after its end, and nobody waits for that.
+func removed(path string) bool {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := os.Lstat(path); err != nil {
+			return true
+		}
+	}
+	return false
 }
