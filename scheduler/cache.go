@@ -44,6 +44,10 @@ func (d *decision) useCache(e *state.Execution) {
 			newest = x
 		}
 	}
+	if k := d.kept(e, step.Cache.MaxAge); k != nil && (newest == nil || k.CreatedAt > newest.CreatedAt) {
+		d.finish(e, &state.Result{Type: state.ResultCached, Link: k.Execution, Value: &k.Value})
+		return
+	}
 	if newest != nil {
 		d.finish(e, &state.Result{Type: state.ResultCached, Link: newest.ID().String()})
 	}
@@ -58,8 +62,9 @@ func (d *decision) candidate(e *state.Execution, workspace string, age *int64) *
 		}
 		switch {
 		case x.Run == e.Run && x.Step == e.Step:
+		case d.Run(x.Run) == nil: // just being put away
 		case x.Result != nil && age != nil && (*age == 0 || d.now-x.CompletedAt > *age):
-		case x.Result == nil && (d.underCancel(x) || d.waitsFor(x, e)):
+		case x.Result == nil && (d.archived(x.Workspace) || d.underCancel(x) || d.waitsFor(x, e)):
 		default:
 			return x
 		}

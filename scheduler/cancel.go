@@ -12,6 +12,9 @@ func (r *Cancel) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	id, ok := state.ParseExecutionID(r.Execution)
+	if err := d.present(r.Workspace, id.Run); err != nil {
+		return Answer{}, err
+	}
 	e := d.Execution(id)
 	if !ok || e == nil || e.Workspace != r.Workspace {
 		return Answer{}, refuse(CodeNotFound, "execution %s does not exist in this workspace", r.Execution)
@@ -33,6 +36,9 @@ func (r *CancelHandles) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, h := range r.Handles {
+		if err := d.present(by.Workspace, runOf(h)); err != nil {
+			return Answer{}, err
+		}
 		if d.cancelInput(by, h) {
 			continue
 		}

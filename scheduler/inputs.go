@@ -161,6 +161,11 @@ func (r *DismissInput) decide(d *decision) (Answer, error) {
 // respond ends an input on a request from outside, which is remembered in the response itself (rules A14).
 func (d *decision) respond(requestID, input string, response *state.Response) (Answer, error) {
 	id, ok := state.ParseInputID(input)
+	if p := d.Packed(id.Run); p != nil {
+		if err := d.present(p.Workspace, id.Run); err != nil {
+			return Answer{}, err
+		}
+	}
 	in := d.Input(id)
 	if !ok || in == nil {
 		return Answer{}, refuse(CodeNotFound, "input %s does not exist", input)
@@ -239,7 +244,13 @@ func Awaited(v *state.View, id state.InputID) bool {
 func (d *decision) checkReferences(by *state.Execution, values []state.Value) error {
 	for i := range values {
 		for _, r := range values[i].References {
-			if r.Kind == "input" && VisibleInput(&d.View, by.Workspace, r.ID) == nil {
+			if r.Kind != "input" {
+				continue
+			}
+			if err := d.present(by.Workspace, runOf(r.ID)); err != nil {
+				return err
+			}
+			if VisibleInput(&d.View, by.Workspace, r.ID) == nil {
 				return refuse(CodeNotFound, "input %s does not exist", r.ID)
 			}
 		}

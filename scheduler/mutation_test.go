@@ -115,7 +115,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"defer: what has started gives way", "consensus/state/tables.go", "e.DeferKey != \"\" && e.Result == nil && e.Session == \"\"", "e.DeferKey != \"\" && e.Result == nil"},
 	{"defer: what is being cancelled survives", "scheduler/defer.go", " || d.underCancel(x)", ""},
 	{"defer: the arguments do not matter", "scheduler/keys.go", "h := sha256.New()", "h, arguments, p := sha256.New(), []state.Value(nil), Params{}"},
-	{"defer: who waits is left alone", "scheduler/outcomes.go", "e = v.Execution(next)", "_ = next\n\t\treturn nil"},
+	{"defer: who waits is left alone", "scheduler/outcomes.go", "e = to", "_ = next\n\t\treturn nil"},
 	{"cache: it is not used", "scheduler/cache.go", "if step.Cache == nil {", "if true {"},
 	{"cache: values never grow old", "scheduler/cache.go", "d.now-x.CompletedAt > *age", "false"},
 	{"cache: a call waits for what waits for it", "scheduler/cache.go", "d.waitsFor(x, e)", "false"},

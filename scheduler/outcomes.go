@@ -17,9 +17,20 @@ func Last(v *state.View, id state.ExecutionID) *state.Execution {
 			return e
 		}
 		next, _ := state.ParseExecutionID(e.Result.Link)
-		e = v.Execution(next)
+		to := v.Execution(next)
+		if to == nil && e.Result.Value != nil {
+			return carried(e)
+		}
+		e = to
 	}
 	return nil
+}
+
+// carried is an execution with the value of the one that it is linked to, which is packed.
+func carried(e *state.Execution) *state.Execution {
+	own := *e
+	own.Result = &state.Result{Type: state.ResultValue, Value: e.Result.Value}
+	return &own
 }
 
 // Outcome is the final result that a waiter of the execution sees; nil while there is none.

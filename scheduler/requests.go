@@ -48,6 +48,11 @@ var kinds = []struct {
 	{23, "respond_input", func() Request { return &RespondInput{} }},           // inputs.go
 	{24, "dismiss_input", func() Request { return &DismissInput{} }},           // inputs.go
 	{25, "suspend", func() Request { return &Suspend{} }},                      // suspend.go
+	{26, "pack_runs", func() Request { return &PackRuns{} }},                   // packs.go
+	{27, "unpack_runs", func() Request { return &UnpackRuns{} }},               // unpack.go
+	{28, "erase_leftovers", func() Request { return &EraseLeftovers{} }},       // unpack.go
+	{29, "forget_runs", func() Request { return &ForgetRuns{} }},               // packs.go
+	{30, "merge_packs", func() Request { return &MergePacks{} }},               // packs.go
 }
 
 // Name of a request, for logs.

@@ -23,11 +23,14 @@ func (r *RerunStep) decide(d *decision) (Answer, error) {
 	if known, err := d.seen(r.RequestID); known != "" || err != nil {
 		return Answer{RunID: id.Run, StepID: r.Step, ExecutionID: known}, err
 	}
-	step, latest := d.Step(id), d.LatestAttempt(id)
-	if step == nil || latest == nil {
+	if err := d.present(r.Workspace, id.Run); err != nil {
+		return Answer{}, err
+	}
+	run, step, latest := d.Run(id.Run), d.Step(id), d.LatestAttempt(id)
+	if run == nil || step == nil || latest == nil {
 		return Answer{}, refuse(CodeNotFound, "step %s does not exist in this workspace", r.Step)
 	}
-	home, parent := d.Run(id.Run).Workspace, parentOf(&d.View, id)
+	home, parent := run.Workspace, parentOf(&d.View, id)
 	if parent != nil {
 		home = parent.Workspace
 	}

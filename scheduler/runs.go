@@ -45,13 +45,16 @@ type SubmitRun struct {
 
 func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	if id, err := r.known(d); id != "" || err != nil {
-		return d.knownAnswer(id), err
+		return d.knownAnswer(r.Workspace, id, err)
 	}
 	if _, err := d.workspace(r.Workspace); err != nil {
 		return Answer{}, err
 	}
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
+	}
+	if err := d.presentAll(r.Workspace, r.WaitFor, r.Arguments); err != nil {
+		return Answer{}, err
 	}
 	run := &state.Run{
 		ID: d.newRunID(), Workspace: r.Workspace,
@@ -125,11 +128,17 @@ func rootAnswer(run, module, target string) Answer {
 }
 
 // knownAnswer names a run that an earlier request created, whatever this one asked for.
-func (d *decision) knownAnswer(run string) Answer {
-	if r := d.Run(run); r != nil {
-		return rootAnswer(r.ID, r.Module, r.Target)
+func (d *decision) knownAnswer(workspace, run string, err error) (Answer, error) {
+	if err != nil {
+		return Answer{}, err
 	}
-	return Answer{}
+	if r := d.Run(run); r != nil {
+		return rootAnswer(r.ID, r.Module, r.Target), nil
+	}
+	if err := d.present(workspace, run); err != nil {
+		return Answer{}, err
+	}
+	return rootAnswer(run, "", ""), nil // its record was removed; nothing is run again for that
 }
 
 // newAttempt makes an attempt of a step, to be queued.
@@ -164,7 +173,7 @@ func (d *decision) queue(e *state.Execution, delay int64) {
 const alphabet = "bcdfghjklmnpqrstvwxyzBCDFGHJKLMNPQRSTVWXYZ23456789"
 
 func (d *decision) newRunID() string {
-	return d.newID("R", 6, func(id string) bool { return d.Run(id) != nil })
+	return d.newID("R", 6, func(id string) bool { return d.Run(id) != nil || d.Packed(id) != nil })
 }
 
 // newID makes an id of prefix and n random characters, one more for each collision.

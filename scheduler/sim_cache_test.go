@@ -45,7 +45,7 @@ func (o *oracle) standsIn(c, e *oracleExec, now int64) (surely, perhaps bool) {
 		fresh := e.maxAge == nil || *e.maxAge > 0 && now-c.ended <= *e.maxAge
 		return fresh, fresh
 	case c.result == "" && !c.doomed:
-		return c.session == "" && !c.waiting, true
+		return c.session == "" && !c.waiting && attempt(c.id) == 1, true // a later attempt may be given what it has called
 	}
 	return false, false
 }

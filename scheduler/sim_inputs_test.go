@@ -91,6 +91,7 @@ func (s *sim) actors() {
 		u.act()
 	}
 	s.person.act()
+	s.packer.act()
 	for _, a := range s.agents {
 		a.act()
 	}

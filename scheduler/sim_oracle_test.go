@@ -97,7 +97,7 @@ func newOracle() *oracle {
 func resultText(r *state.Result) string {
 	text := r.Type.String()
 	if r.Link != "" {
-		text += " " + r.Link
+		return text + " " + r.Link
 	}
 	if r.Value != nil {
 		text += " " + string(r.Value.Data)
@@ -116,6 +116,11 @@ func (o *oracle) check(t *turn, v *state.View) error {
 	o.index, o.time, o.view = v.Index(), v.Time(), v
 	for i, reply := range t.out.Replies {
 		r := t.batch[i].request
+		if ours, err := o.packing(t, r, reply); err != nil {
+			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
+		} else if ours {
+			continue
+		}
 		if err := o.request(r, reply, t.now); err != nil {
 			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
 		}

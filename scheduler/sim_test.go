@@ -76,6 +76,7 @@ type sim struct {
 	agents []*simAgent
 	users  []*simUser
 	person *simPerson
+	packer *simPacker
 	// inbox is what waits at the present leader.
 	inbox []mail
 	// sent are copies of requests that may arrive again, however late.
@@ -115,6 +116,7 @@ func newSim(seed uint64, log func(string, ...any)) *sim {
 		rng: rand.New(rand.NewPCG(seed, 1)), ids: rand.New(rand.NewPCG(seed, 2)), now: 1_700_000_000_000, term: 1,
 		stores: []*state.Store{state.New(), state.New()}, oracle: newOracle(), starts: map[string]int{}, log: log,
 	}
+	s.packer = &simPacker{sim: s, blobs: map[string]map[string][]state.Effect{}}
 	s.found()
 	s.person = newSimPerson(s, seed)
 	for i := range 1 + s.rng.IntN(3) {
@@ -135,8 +137,6 @@ func (s *sim) tracef(format string, args ...any) {
 		s.log(format, args...)
 	}
 }
-
-func (s *sim) view() *state.View { return s.stores[s.lead].View() }
 
 func (s *sim) chance(percent int) bool { return s.rng.IntN(100) < percent }
 
@@ -296,6 +296,7 @@ func (s *sim) apply(t *turn) {
 	for _, e := range t.out.Events {
 		s.tracef("   event %d %s %s", e.Kind, e.Session, e.Execution)
 	}
+	s.packer.look()
 	if err := s.oracle.check(t, s.view()); err != nil {
 		s.failf("entry %d: %w", index, err)
 	}
@@ -304,6 +305,9 @@ func (s *sim) apply(t *turn) {
 // tell sends replies and events out after the commit.
 func (s *sim) tell(t *turn) {
 	for i, r := range t.out.Replies {
+		if s.packer.needs(t.batch[i], r) {
+			continue
+		}
 		if done := t.batch[i].done; done != nil {
 			done(r)
 		}
@@ -320,7 +324,7 @@ func (s *sim) tell(t *turn) {
 func (s *sim) changeLeader() {
 	s.tracef("leader change")
 	s.term++
-	s.inbox = nil
+	s.inbox = []mail{{&scheduler.EraseLeftovers{}, nil}}
 	s.lead = s.rng.IntN(len(s.stores))
 	for _, a := range s.agents {
 		a.disconnect()
@@ -351,6 +355,7 @@ func (s *sim) snapshot() {
 // settle ends all faults: whatever was begun has to come to an end (invariant I7).
 func (s *sim) settle() {
 	s.calm = true
+	s.inbox = append([]mail{{&scheduler.EraseLeftovers{}, nil}}, s.inbox...)
 	s.tracef("calm")
 	for range 1000 {
 		s.rescue()

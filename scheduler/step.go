@@ -36,6 +36,8 @@ type Input struct {
 	Log func(msg string, args ...any)
 	// sweepLimit replaces maxSweep where it is set, so that a test sees sweeps in the middle without thousands of rows.
 	sweepLimit int
+	// eraseLimit replaces maxErase likewise.
+	eraseLimit int
 }
 
 // Output is what a batch gave beside the changed scratch.
@@ -79,6 +81,8 @@ type decision struct {
 	now    int64
 	random *rand.Rand
 	events []Event
+	// eraseLimit is how many rows of a run are removed at once; more are swept.
+	eraseLimit int
 }
 
 func (d *decision) tell(kind EventKind, session string, e state.ExecutionID) {
@@ -89,7 +93,7 @@ func (d *decision) tell(kind EventKind, session string, e state.ExecutionID) {
 // the only place where decisions are made, and depends on nothing but its arguments.
 func Step(scratch *state.Scratch, in Input) Output {
 	b := &batch{Input: in, scratch: scratch}
-	b.sweepLimit = cmp.Or(b.sweepLimit, maxSweep)
+	b.sweepLimit, b.eraseLimit = cmp.Or(b.sweepLimit, maxSweep), cmp.Or(b.eraseLimit, maxErase)
 	for _, r := range in.Requests {
 		if len(b.out.Replies) == MaxRequests || scratch.Bytes() >= state.BatchBytes {
 			break
@@ -135,7 +139,7 @@ func (b *batch) request(r Request) (reply Reply, full bool) {
 func (b *batch) try(decide func(*decision) error) error {
 	var events []Event
 	err := b.scratch.Try(func(tx *state.Tx) error {
-		d := &decision{Tx: tx, now: b.Now, random: b.Random}
+		d := &decision{Tx: tx, now: b.Now, random: b.Random, eraseLimit: b.eraseLimit}
 		err := decide(d)
 		events = d.events
 		return err

@@ -65,6 +65,9 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	if err := d.checkReferences(parent, r.Arguments); err != nil {
 		return Answer{}, err
 	}
+	if err := d.presentAll(parent.Workspace, r.WaitFor, r.Arguments); err != nil {
+		return Answer{}, err
+	}
 	if size := sizeOf(r.Arguments); r.Type == state.TypeWorkflow && size > maxSpawnArguments {
 		return Answer{}, refuse(CodeTooLarge, "the arguments of the workflow have %d bytes together: at most %d", size, maxSpawnArguments)
 	}
@@ -170,6 +173,9 @@ func (r *AddDependency) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, on := range r.On {
+		if err := d.present(e.Workspace, runOf(on)); err != nil {
+			return Answer{}, err
+		}
 		if !d.HasDependency(e.ID().String(), on) && (Visible(&d.View, e.Workspace, on) != nil || VisibleInput(&d.View, e.Workspace, on) != nil) {
 			d.Put(&state.Dependency{Execution: e.ID().String(), On: on})
 		}

@@ -17,6 +17,9 @@ func (b *batch) sweep() {
 	}()
 	for s := range b.scratch.View().Sweeps() {
 		seen[s.ID] = true
+		if s.Held {
+			continue
+		}
 		chunk := sweepChunk
 		for done := false; !done; {
 			if left <= 0 || b.scratch.Bytes() >= 2*state.BatchBytes {
@@ -59,6 +62,8 @@ func (d *decision) sweepSome(id string, limit int) (used int, done bool) {
 		used, done = d.sweepWorkspace(s, limit)
 	case state.SweepWake:
 		used, done = d.sweepWake(s, limit)
+	case state.SweepErase:
+		used, done = d.sweepErase(s, limit)
 	default:
 		panic("a sweep of a kind that this version does not know: " + id)
 	}

@@ -222,7 +222,8 @@ func (d *decision) waitingFor(e *state.Execution) (waiting map[state.ExecutionID
 			}
 		}
 		if by := parentOf(&d.View, w.ID().StepID()); by != nil {
-			open = append(open, by)
+			// Later attempts, too, may be given what an earlier one has called.
+			open = append(open, by, lastAttempt(&d.View, by), d.LatestAttempt(by.ID().StepID()))
 		}
 	}
 	return waiting, true

@@ -207,3 +207,8 @@ func (v *View) Cached(workspace, key string) iter.Seq[*Execution] {
 
 // NextDue is the waiting execution with the nearest due time, nil when there is none.
 func (v *View) NextDue() *Execution { return first[*Execution](v, TableExecutions, "due", "") }
+
+// EndedRoots walks the executions of root steps that have their result, the one that has had it longest first.
+func (v *View) EndedRoots() iter.Seq[*Execution] {
+	return walk[*Execution](v, TableExecutions, "ended", "", "")
+}

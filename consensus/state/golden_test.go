@@ -41,7 +41,7 @@ func goldenRows() []Row {
 		&Dependency{Execution: "R1:1:1", On: "R1:2:1"},
 		&Group{Execution: "R1:1:1", ID: 3, Name: "g"},
 		&Request{Kind: RequestIdempotency, Workspace: "W1", ID: "k", Answer: "R1", ExpiresAt: 9},
-		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", Through: 3, NextStep: 2, Reason: "why"},
+		&Sweep{ID: "cancel R1:1:1", Kind: SweepCancel, Subject: "R1:1:1", Through: 3, NextStep: 2, Reason: "why", Held: true},
 		&Member{ID: "N1", Name: "n", Removed: true, JoinedAt: 10},
 		&Hit{Parent: "R1:1:1", Request: 8, Execution: "R1:2:1", Group: &group, Input: "R1/i1"},
 		&Workflow{Workspace: "W1", Module: "m", Name: "t", Definition: []byte(`{"delay":1}`), RegisteredAt: 11},
@@ -50,6 +50,8 @@ func goldenRows() []Row {
 			Actions: []string{"Yes", "No"}, Requires: Tags{"a": {"1"}}, CreatedAt: 12,
 			Response: &Response{Type: ResponseValue, Value: &value, CreatedAt: 13, RequestID: "01HF7YAT00000000000000000B"}},
 		&Wait{Execution: "R1:3:2", Kind: KindExecution, On: "R1:2:1"},
+		&Pack{ID: "P1", Workspace: "W1", BlobKey: "ab", Size: 14, First: 15, Last: 16, Runs: "R8\nR9\n", Removed: "R7\n", Targets: []string{"m/t"}, RefsKey: "cd"},
+		&Kept{Workspace: "W1", Key: "ab", Execution: "R8:1:1", CreatedAt: 17, CompletedAt: 18, Value: value},
 	}
 }
 

@@ -120,6 +120,11 @@ func (v *View) InputByKey(run, workspace, key string) *Input {
 	return first[*Input](v, TableInputs, "key", join(run, workspace, key))
 }
 
+// RunInputs walks the inputs of a run, in the order of their numbers.
+func (v *View) RunInputs(run string) iter.Seq[*Input] {
+	return walk[*Input](v, TableInputs, "id", run+"\x00", "")
+}
+
 // InputsOf walks the inputs that an execution made, in the order of its requests.
 func (v *View) InputsOf(execution ExecutionID) iter.Seq[*Input] {
 	return walk[*Input](v, TableInputs, "cause", join(execution.String()), "")

@@ -11,6 +11,7 @@ import (
 // goroutine; the state that it was taken from is never touched.
 type Scratch struct {
 	db      *memdb.MemDB
+	packed  *packIndex
 	base    uint64
 	effects []Effect
 	// at is where each row's effect stands in effects, so that a row that is put twice is in the entry once.
@@ -33,11 +34,11 @@ func (s *Store) Scratch() *Scratch {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	db := s.db.Snapshot()
-	return &Scratch{db: db, base: (&View{txn: db.Txn(false)}).Index(), at: map[rowID]int{}, born: map[rowID]bool{}}
+	return &Scratch{db: db, packed: s.packed, base: (&View{txn: db.Txn(false)}).Index(), at: map[rowID]int{}, born: map[rowID]bool{}}
 }
 
 // View reads the scratch as it is now: the committed state with the accepted decisions so far.
-func (s *Scratch) View() *View { return &View{txn: s.db.Txn(false)} }
+func (s *Scratch) View() *View { return &View{txn: s.db.Txn(false), packed: s.packed} }
 
 // Bytes is about the size of the entry so far.
 func (s *Scratch) Bytes() int { return s.bytes }
@@ -67,7 +68,7 @@ func (s *Scratch) Try(decide func(*Tx) error) (err error) {
 			err = &Panic{Value: p}
 		}
 	}()
-	if err := decide(&Tx{View: View{txn: txn}}); err != nil {
+	if err := decide(&Tx{View: View{txn: txn, packed: s.packed}}); err != nil {
 		return err
 	}
 	effects, err := effectsOf(txn.Changes())
@@ -146,6 +147,9 @@ type Tx struct{ View }
 
 // Put writes a row. The row must not be changed afterwards.
 func (t *Tx) Put(r Row) {
+	if p, ok := r.(*Pack); ok {
+		t.packed.add(p)
+	}
 	if err := t.txn.Insert(r.table().name(), r); err != nil {
 		panic(fmt.Sprintf("put %v: %v", r.table(), err))
 	}

@@ -104,7 +104,7 @@ func (s *Store) Restore(r io.Reader) error {
 	txn.Commit()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.db, s.digest = db, digest
+	s.db, s.digest, s.packed = db, digest, indexPacks(db)
 	close(s.advanced)
 	s.advanced = make(chan struct{})
 	return nil

@@ -11,17 +11,18 @@ import (
 // Store is one node's replica of the state. Apply and Restore are called by the Raft host alone, one at a time; all
 // else may be called from anywhere.
 type Store struct {
-	mu sync.RWMutex // guards the next three: db is replaced by Restore
+	mu sync.RWMutex // guards the next four: db is replaced by Restore
 	db *memdb.MemDB
 	// digest is the XOR of the shares of all rows: equal on all replicas of one index.
 	digest uint64
 	// advanced is closed and replaced whenever the index moves.
 	advanced chan struct{}
+	packed   *packIndex // likewise replaced
 }
 
 // New gives an empty store at index 0.
 func New() *Store {
-	s := &Store{advanced: make(chan struct{})}
+	s := &Store{advanced: make(chan struct{}), packed: newPackIndex()}
 	s.db = newDB()
 	return s
 }
@@ -43,7 +44,7 @@ func newDB() *memdb.MemDB {
 func (s *Store) View() *View {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &View{txn: s.db.Txn(false)}
+	return &View{txn: s.db.Txn(false), packed: s.packed}
 }
 
 // Index of the last effects entry applied.
@@ -73,7 +74,7 @@ func (s *Store) Apply(data []byte) error {
 	}
 	digest := s.digest
 	for _, effect := range e.Effects {
-		d, err := applyEffect(txn, effect)
+		d, err := applyEffect(txn, effect, s.packed)
 		if err != nil {
 			return err
 		}
@@ -92,7 +93,7 @@ func (s *Store) Apply(data []byte) error {
 }
 
 // applyEffect puts or deletes one row and gives the change of the digest.
-func applyEffect(txn *memdb.Txn, effect Effect) (uint64, error) {
+func applyEffect(txn *memdb.Txn, effect Effect, packed *packIndex) (uint64, error) {
 	if len(effect.Row) == 0 {
 		old, err := txn.First(effect.Table.name(), "id", string(effect.Key))
 		if err != nil || old == nil {
@@ -103,6 +104,9 @@ func applyEffect(txn *memdb.Txn, effect Effect) (uint64, error) {
 	row, err := effect.row()
 	if err != nil {
 		return 0, err
+	}
+	if p, ok := row.(*Pack); ok {
+		packed.add(p)
 	}
 	change := row.common().share
 	old, err := txn.First(effect.Table.name(), "id", row.key())

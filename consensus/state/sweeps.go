@@ -14,6 +14,8 @@ const (
 	SweepWorkspace
 	// SweepWake lets go on what waits for an execution.
 	SweepWake
+	// SweepErase removes the rows of a run that has no row of its own any more, or not yet.
+	SweepErase
 )
 
 // Sweep is the marker of a bulk change: in force for every decision from the entry that wrote it on, worked off a few
@@ -22,7 +24,8 @@ type Sweep struct {
 	rowCommon
 	ID   string    `codec:"id"`
 	Kind SweepKind `codec:"k"`
-	// Subject is the cancelled execution, the lost session, the archived workspace or what was waited for.
+	// Subject is the cancelled execution, the lost session, the archived workspace, what was waited for or the
+	// run.
 	Subject string `codec:"s"`
 	// Through is the last attempt that a cancellation covers beside the subject, from the subject's on; 0 = only the
 	// subject.
@@ -30,6 +33,8 @@ type Sweep struct {
 	// NextStep is where the walk through the run goes on.
 	NextStep int    `codec:"n,omitempty"`
 	Reason   string `codec:"r,omitempty"`
+	// Held: nothing is swept yet.
+	Held bool `codec:"h,omitempty"`
 }
 
 func (*Sweep) table() Table  { return TableSweeps }

@@ -28,6 +28,8 @@ const (
 	TableWorkflows    Table = 14
 	TableInputs       Table = 15
 	TableWaits        Table = 16
+	TablePacks        Table = 17
+	TableKept         Table = 18
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -93,6 +95,7 @@ var specs = []spec{
 			return join(e.Workspace, e.CacheKey) + be8(e.CreatedAt) + e.key(), e.CacheKey != "" && (e.Result == nil || e.Result.Type == ResultValue)
 		}),
 		by("open", func(e *Execution) (string, bool) { return join(e.Workspace) + e.key(), e.Result == nil }),
+		by("ended", func(e *Execution) (string, bool) { return be8(e.CompletedAt) + e.key(), e.Step == 1 && e.Result != nil }),
 	}},
 	{TableDependencies, "dependencies", func() Row { return &Dependency{} }, []index{
 		by("input", func(d *Dependency) (string, bool) {
@@ -119,6 +122,12 @@ var specs = []spec{
 	}},
 	{TableWaits, "waits", func() Row { return &Wait{} }, []index{
 		by("on", func(w *Wait) (string, bool) { return join(w.Kind, w.On) + w.key(), true }),
+	}},
+	{TablePacks, "packs", func() Row { return &Pack{} }, []index{
+		by("last", func(p *Pack) (string, bool) { return join(p.Workspace) + be8(p.Last) + p.ID, true }),
+	}},
+	{TableKept, "kept", func() Row { return &Kept{} }, []index{
+		by("age", func(k *Kept) (string, bool) { return be8(k.CreatedAt) + k.key(), true }),
 	}},
 }
 

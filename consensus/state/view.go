@@ -13,6 +13,10 @@ type View struct {
 	txn *memdb.Txn
 	// watch collects what was read, for Changed; nil when nobody watches.
 	watch memdb.WatchSet
+	// packed says where packed runs may be; nil where nobody asks.
+	packed *packIndex
+	// beside has more rows, see Beside; nil for none.
+	beside *View
 }
 
 // Index of the last effects entry that the view contains.
@@ -22,13 +26,22 @@ func (v *View) Index() uint64 { return v.Meta().Index }
 func (v *View) Time() int64 { return v.Meta().Time }
 
 // Watching gives the same view with a memory of what is read through it; wait for a change with Changed.
-func (v *View) Watching() *View { return &View{txn: v.txn, watch: memdb.NewWatchSet()} }
+func (v *View) Watching() *View {
+	watching := *v
+	watching.watch = memdb.NewWatchSet()
+	return &watching
+}
 
 // Changed gives the set to wait on: it fires when anything that was read through a Watching view has changed since.
 func (v *View) Changed() memdb.WatchSet { return v.watch }
 
 func one[T Row](v *View, t Table, index, key string) T {
 	ch, obj, err := v.txn.FirstWatch(t.name(), index, key)
+	if obj == nil && v.beside != nil {
+		if r := one[Row](v.beside, t, index, key); r != nil {
+			return r.(T)
+		}
+	}
 	return found[T](v, t, ch, obj, err)
 }
 
@@ -42,6 +55,11 @@ func first[T Row](v *View, t Table, index, prefix string) T {
 
 func last[T Row](v *View, t Table, index, prefix string) T {
 	ch, obj, err := v.txn.LastWatch(t.name(), index+"_prefix", prefix)
+	if obj == nil && v.beside != nil {
+		if r := last[Row](v.beside, t, index, prefix); r != nil {
+			return r.(T)
+		}
+	}
 	return found[T](v, t, ch, obj, err)
 }
 
@@ -78,11 +96,14 @@ func walk[T Row](v *View, t Table, index, prefix, from string) iter.Seq[T] {
 		key := keyOf(t, index)
 		for obj := it.Next(); obj != nil; obj = it.Next() {
 			if from != "" && !hasPrefix(key, obj.(Row), prefix) {
-				return
+				break
 			}
 			if !yield(obj.(T)) {
 				return
 			}
+		}
+		if v.beside != nil {
+			without(v, t, walk[T](v.beside, t, index, prefix, from))(yield)
 		}
 	}
 }
@@ -102,7 +123,7 @@ func walkBack[T Row](v *View, t Table, index, prefix string, before int64, id st
 		key := keyOf(t, index)
 		for obj := it.Next(); obj != nil; obj = it.Next() {
 			if !hasPrefix(key, obj.(Row), prefix) {
-				return
+				break
 			}
 			if k, _ := key(obj.(Row)); k == bound {
 				continue
@@ -110,6 +131,9 @@ func walkBack[T Row](v *View, t Table, index, prefix string, before int64, id st
 			if !yield(obj.(T)) {
 				return
 			}
+		}
+		if v.beside != nil {
+			without(v, t, walkBack[T](v.beside, t, index, prefix, before, id))(yield)
 		}
 	}
 }
