@@ -56,6 +56,8 @@ type Config struct {
 	Register bool
 	// Voters aimed at, of the whole mesh: seeds the replicated setting when the mesh is created.
 	Voters int
+	// PackAfter is how long finished runs stay in memory, of the whole mesh: likewise.
+	PackAfter time.Duration
 	// BootstrapExpect: 1 = this node may create the mesh alone; N = together with N-1 others without state.
 	BootstrapExpect int
 	// Reload watches the files of the repos.
@@ -89,7 +91,7 @@ func Default() Config {
 	}
 	return Config{
 		Name: name, DataDir: "coflux-data", GossipPort: 7946, PeerPort: 7947, HTTPPort: 7777,
-		Concurrency: min(runtime.NumCPU()+4, 32), Workspace: "default", Project: "default", Voters: 5, Register: true,
+		Concurrency: min(runtime.NumCPU()+4, 32), Workspace: "default", Project: "default", Voters: 5, PackAfter: 5 * time.Minute, Register: true,
 		DrainTimeout: 2 * time.Minute, LogLevel: "info", Version: "dev",
 	}
 }
@@ -140,6 +142,8 @@ func (c Config) Validate() error {
 		return errors.New("--data-dir is empty: name a directory for the node's state")
 	case c.Concurrency < 1 || c.Concurrency > 10_000:
 		return fmt.Errorf("--concurrency %d is not possible: give 1 to 10000", c.Concurrency)
+	case c.PackAfter < time.Second || c.PackAfter > 365*24*time.Hour:
+		return fmt.Errorf("--pack-after %v is not possible: give a second to a year", c.PackAfter)
 	case c.Voters < 1 || c.Voters > 9 || c.Voters%2 == 0:
 		return fmt.Errorf("--voters %d is not possible: give 1, 3, 5, 7 or 9", c.Voters)
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:

@@ -40,6 +40,9 @@ type coordinator struct {
 	self  string
 	// settle are the requests that every new leader makes first.
 	settle func() []scheduler.Request
+	// packs are where finished runs go, looked for every packEvery; nil when they stay.
+	packs     *packs
+	packEvery time.Duration
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup

@@ -263,6 +263,10 @@ func (h *hub) unwaitAllLocked(k *link, execution string, e *heldExecution) {
 // selects answers a wait from the applied state, or registers it: look up, register, look up again (rules A17). While
 // it waits the execution uses no slot (rules A1).
 func (h *hub) selects(session string, q *Select) {
+	if run := h.packedFor(session, q); run != "" {
+		h.l.bring(run, func(err error) { h.selectsAgain(session, q, run, err) })
+		return
+	}
 	h.mu.Lock()
 	k := h.links[session]
 	if k == nil || h.answerLocked(k, q) && !q.Poll {

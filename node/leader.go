@@ -46,6 +46,9 @@ type leader struct {
 	kicked  bool          // an agent's situation changed: look whether something can be placed
 	closed  bool
 
+	bringing   bringing
+	background sync.WaitGroup
+
 	clockMu sync.Mutex // guards offset
 	offset  time.Duration
 	known   bool // offset is known
@@ -138,9 +141,11 @@ func (l *leader) run() {
 	for _, r := range l.settle() {
 		_ = l.enqueue(r, false, func(scheduler.Reply, error) {})
 	}
-	var watch sync.WaitGroup
-	defer watch.Wait()
-	watch.Go(l.watchLeases)
+	defer l.background.Wait()
+	l.background.Go(l.watchLeases)
+	if l.packs != nil {
+		l.background.Go(l.watchFinished)
+	}
 	more := false
 	for {
 		batch, ok := l.gather(more)
@@ -282,7 +287,7 @@ func (l *leader) turn(batch []*pending) (more bool, err error) {
 	l.hub.tell(out.Events)
 	for i, p := range decided {
 		out.Replies[i].Index = entry.Base + 1
-		p.done(out.Replies[i], nil)
+		l.answer(p, out.Replies[i])
 	}
 	return out.More, nil
 }
@@ -321,9 +326,18 @@ func (l *leader) answerEmpty(decided []*pending, out scheduler.Output) error {
 	}
 	for i, p := range decided {
 		out.Replies[i].Index = index
-		p.done(out.Replies[i], nil)
+		l.answer(p, out.Replies[i])
 	}
 	return nil
+}
+
+// answer gives a request its reply, unless that has to wait for a packed run.
+func (l *leader) answer(p *pending, r scheduler.Reply) {
+	if run := packedRunOf(r); run != "" && l.packs != nil {
+		l.bring(run, func(err error) { l.broughtFor(run, p, err) })
+		return
+	}
+	p.done(r, nil)
 }
 
 // putBack returns requests to the head of the queue, in their order.

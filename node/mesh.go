@@ -94,8 +94,10 @@ func (n *Node) voters() int {
 // settle is what a new leader makes sure of.
 func (n *Node) settle() []scheduler.Request {
 	return []scheduler.Request{
+		&scheduler.EraseLeftovers{},
 		&scheduler.CreateWorkspace{Project: n.cfg.Project, Name: n.cfg.Workspace, Ensure: true, Seed: true},
 		&scheduler.PutSetting{Name: state.SettingVoters, Value: int64(n.cfg.Voters), Seed: true},
+		&scheduler.PutSetting{Name: state.SettingPackAfter, Value: n.cfg.PackAfter.Milliseconds(), Seed: true},
 	}
 }
 

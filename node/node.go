@@ -45,6 +45,7 @@ type Node struct {
 	local   *blob.Local
 	blobs   *blob.Mesh
 	logs    *logs
+	packs   *packs
 	pool    *pyexec.Pool // nil on a node without repos
 	agent   *agent       // likewise
 	// registered last by this start; used where modules are discovered, one at a time.
@@ -123,6 +124,7 @@ func (n *Node) openFiles() (err error) {
 		return err
 	}
 	n.blobs = blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log)
+	n.packs = &packs{blobs: n.blobs}
 	n.logs = &logs{journal: n.journal, peers: n.peers, others: n.others, logger: n.log}
 	return nil
 }
@@ -151,7 +153,7 @@ func (n *Node) openMesh() (err error) {
 		return err
 	}
 	n.coord = &coordinator{host: n.host, store: n.store, log: n.log.Named("leader"), clock: boottime, trace: n.trace,
-		self: id.NodeID, settle: n.settle}
+		self: id.NodeID, settle: n.settle, packs: n.packs, packEvery: packEvery}
 	n.router = &router{host: n.host, local: n.coord, peers: n.peers, store: n.store}
 	server := &rpcServer{local: n.coord, router: n.router, manifest: n.gossip.Manifest, blobs: n.local, logs: n.logs,
 		load: n.load, log: n.log.Named("rpc")}

@@ -15,6 +15,8 @@ var bounds = map[string][2]int64{
 	state.SettingVoters:  {1, 9},
 	state.SettingFence:   {2_000, 300_000},
 	state.SettingAbandon: {3_000, 300_000},
+	// From a second, so that nothing leaves while those who waited for it are still told.
+	state.SettingPackAfter: {1_000, 365 * 24 * 60 * 60 * 1000},
 }
 
 func (r *PutSetting) decide(d *decision) (Answer, error) {

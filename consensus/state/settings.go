@@ -18,6 +18,8 @@ const (
 	SettingFence = "fence_ms"
 	// SettingAbandon is T_abandon: milliseconds without a renewal after which the leader gives a session up.
 	SettingAbandon = "abandon_ms"
+	// SettingPackAfter is how long what is over stays in the tables before it is packed, milliseconds of log time.
+	SettingPackAfter = "pack_after_ms"
 )
 
 // Setting reads a setting, or fallback where it was never set.

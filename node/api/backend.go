@@ -20,6 +20,10 @@ type Backend interface {
 	// Read gives a view that holds everything answered before the call; with stale the local replica as it is now. The
 	// views of one node never go back in time.
 	Read(ctx context.Context, stale bool) (Reading, error)
+	// Beside gives the view with a run that is packed beside what it has, and v itself where the run is not packed.
+	Beside(ctx context.Context, v *state.View, run string) (*state.View, error)
+	// PackedRuns lists packed runs, the newest first.
+	PackedRuns(ctx context.Context, v *state.View, q PackedQuery) ([]PackedRun, error)
 	// Nodes is the mesh as this node sees it.
 	Nodes(ctx context.Context) Nodes
 	// StoreValue makes a value of a JSON text: a small one as it is, a large one as a blob that is stored on return.

@@ -41,6 +41,8 @@ type memory struct {
 	noQuorum bool
 	busy     bool
 	unready  string
+	packed   []PackedRun
+	rows     []state.Effect // of packed runs
 }
 
 var _ Backend = (*memory)(nil)
@@ -57,6 +59,27 @@ func (m *memory) server(page http.Handler) (*Server, string) {
 	s := New(Config{Backend: m, Logger: hclog.NewNullLogger(), Version: "test", AllowedHosts: []string{"node1", "10.1.2.3", "", "0.0.0.0", "::"}, Page: page})
 	m.t.Cleanup(s.Stop)
 	return s, a.WorkspaceID
+}
+
+// Beside shows all packed runs that it was given.
+func (m *memory) Beside(_ context.Context, v *state.View, run string) (*state.View, error) {
+	if len(m.rows) == 0 {
+		return v, nil
+	}
+	other, err := state.NewView(m.rows)
+	if err != nil {
+		return nil, err
+	}
+	return v.Beside(other), nil
+}
+
+func (m *memory) PackedRuns(_ context.Context, _ *state.View, q PackedQuery) (out []PackedRun, err error) {
+	for _, p := range m.packed {
+		if q.Before == 0 || p.CreatedAt < q.Before || p.CreatedAt == q.Before && p.Run < q.BeforeID {
+			out = append(out, p)
+		}
+	}
+	return out[:min(len(out), q.Limit)], nil
 }
 
 func (m *memory) AppendLogs(_ string, entries []journal.Entry) error {

@@ -110,6 +110,10 @@ func (s *Server) showInput(w http.ResponseWriter, r *http.Request, id string, to
 	if err != nil {
 		return err
 	}
+	reading.View, err = s.besideInput(r.Context(), reading.View, id)
+	if err != nil {
+		return err
+	}
 	in, err := inputIn(reading.View, project, id)
 	if err != nil {
 		return err
@@ -197,6 +201,15 @@ func inputIn(v *state.View, project, id string) (*state.Input, error) {
 	return nil, notFound("input", id)
 }
 
+// besideInput gives the view with the run of an input beside, if that is packed.
+func (s *Server) besideInput(ctx context.Context, v *state.View, id string) (*state.View, error) {
+	parsed, ok := state.ParseInputID(id)
+	if !ok {
+		return v, nil
+	}
+	return s.Backend.Beside(ctx, v, parsed.Run)
+}
+
 // findInput is inputIn for a request that changes something: the local replica will do if it has the input, as all but its
 // response never changes.
 func (s *Server) findInput(r *http.Request, id string) (*state.Input, error) {
@@ -211,7 +224,11 @@ func (s *Server) findInput(r *http.Request, id string) (*state.Input, error) {
 		if err != nil {
 			return nil, err
 		}
-		in, err := inputIn(reading.View, project, id)
+		view, err := s.besideInput(ctx, reading.View, id)
+		if err != nil {
+			return nil, err
+		}
+		in, err := inputIn(view, project, id)
 		if err == nil || !stale {
 			return in, err
 		}

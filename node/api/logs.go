@@ -132,6 +132,9 @@ func (s *Server) hidden(r *http.Request, run string) (bool, error) {
 		if known := reading.View.Run(run); known != nil {
 			return reading.View.Project(known.Workspace) != project, nil
 		}
+		if p := reading.View.Packed(run); p != nil {
+			return reading.View.Project(p.Workspace) != project, nil
+		}
 	}
 	return false, nil
 }

@@ -63,7 +63,11 @@ func (s *Server) workflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	doc := newWorkflowDoc(reading.View, workspace, module, target)
+	packed, err := s.Backend.PackedRuns(r.Context(), reading.View, PackedQuery{Workspace: workspace, Module: module, Target: target, Limit: maxWorkflowRuns})
+	if err != nil {
+		return err
+	}
+	doc := newWorkflowDoc(reading.View, workspace, module, target, packed)
 	if doc.Configuration == nil && len(doc.Runs) == 0 {
 		return notFound("workflow", module+"/"+target)
 	}
@@ -71,13 +75,19 @@ func (s *Server) workflow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func newWorkflowDoc(v *state.View, workspace, module, target string) workflowDoc {
+func newWorkflowDoc(v *state.View, workspace, module, target string, packed []PackedRun) workflowDoc {
 	doc := workflowDoc{Runs: map[string]runBrief{}}
 	for run := range v.RunsByTarget(workspace, module, target) {
 		if len(doc.Runs) == maxWorkflowRuns {
 			break
 		}
 		doc.Runs[run.ID] = runBrief{ID: run.ID, CreatedAt: run.CreatedAt}
+	}
+	for _, p := range packed {
+		if len(doc.Runs) == maxWorkflowRuns {
+			break // what is packed is older, but for a few
+		}
+		doc.Runs[p.Run] = runBrief{ID: p.Run, CreatedAt: p.CreatedAt}
 	}
 	var f definition
 	if row := v.Workflow(workspace, module, target); row != nil && json.Unmarshal(row.Definition, &f) == nil {

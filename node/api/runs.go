@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,33 +49,49 @@ func (s *Server) listRuns(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, newRunsPage(reading.View, workspace, int(limit), before, beforeID))
+	packed, err := s.Backend.PackedRuns(r.Context(), reading.View, PackedQuery{Workspace: workspace, Before: before, BeforeID: beforeID, Limit: int(limit) + 1})
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, newRunsPage(reading.View, workspace, int(limit), before, beforeID, packed))
 	return nil
 }
 
-// newRunsPage lists the runs created before (before, beforeID), newest first.
-func newRunsPage(v *state.View, workspace string, limit int, before int64, beforeID string) runsPage {
+// newRunsPage lists the runs created before (before, beforeID), newest first, together with the packed ones.
+func newRunsPage(v *state.View, workspace string, limit int, before int64, beforeID string, packed []PackedRun) runsPage {
 	page := runsPage{Runs: []runSummary{}}
-	var last *state.Run
+	for _, p := range packed {
+		page.Runs = append(page.Runs, p.summary())
+	}
+	live := 0
 	for run := range v.RunsByWorkspace(workspace, before, beforeID) {
-		if len(page.Runs) == limit {
-			cursor := strconv.FormatInt(last.CreatedAt, 10) + "." + last.ID
-			page.Cursor = &cursor
+		if live++; live > limit+1 {
 			break
 		}
-		root := seenRun{run, workspace}.root(v)
-		summary := runSummary{RunID: run.ID, Module: run.Module, Target: run.Target, CreatedAt: run.CreatedAt,
-			Steps: run.Steps}
-		if root != nil {
-			root = scheduler.Last(v, root.ID()) // what it has become
-		}
-		if summary.Status = runStatus(root); root != nil {
-			summary.CompletedAt = timeOrNil(root.CompletedAt)
-		}
-		page.Runs = append(page.Runs, summary)
-		last = run
+		page.Runs = append(page.Runs, newRunSummary(v, run))
+	}
+	slices.SortFunc(page.Runs, func(a, b runSummary) int {
+		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(b.RunID, a.RunID))
+	})
+	if len(page.Runs) > limit {
+		page.Runs = page.Runs[:limit]
+		last := page.Runs[limit-1]
+		cursor := strconv.FormatInt(last.CreatedAt, 10) + "." + last.RunID
+		page.Cursor = &cursor
 	}
 	return page
+}
+
+func newRunSummary(v *state.View, run *state.Run) runSummary {
+	summary := runSummary{RunID: run.ID, Module: run.Module, Target: run.Target, CreatedAt: run.CreatedAt, Steps: run.Steps}
+	root := seenRun{run, run.Workspace}.root(v)
+	if root != nil {
+		root = scheduler.Last(v, root.ID()) // what it has become
+	}
+	if summary.Status = runStatus(root); root != nil {
+		summary.CompletedAt = timeOrNil(root.CompletedAt)
+	}
+	return summary
 }
 
 // parseRunsCursor reads the cursor of a page, empty for the first one.
@@ -97,12 +115,17 @@ func runStatus(root *state.Execution) string {
 	case root.Result == nil:
 		return "running"
 	}
-	switch root.Result.Type {
-	case state.ResultValue:
+	return statusOf(root.Result.Type.String())
+}
+
+// statusOf is the state of a run that has ended in a type of result.
+func statusOf(outcome string) string {
+	switch outcome {
+	case state.ResultValue.String():
 		return "completed"
-	case state.ResultCancelled:
+	case state.ResultCancelled.String():
 		return "cancelled"
-	case state.ResultAbandoned:
+	case state.ResultAbandoned.String():
 		return "abandoned"
 	default:
 		return "failed"
@@ -119,9 +142,13 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	doc := newRunDoc(reading.View, workspace, id)
+	view, err := s.Backend.Beside(r.Context(), reading.View, id)
+	if err != nil {
+		return err
+	}
+	doc := newRunDoc(view, workspace, id)
 	if doc == nil {
-		return notFound("run", id)
+		return noRun(view, workspace, id)
 	}
 	writeJSON(w, http.StatusOK, doc)
 	return nil
@@ -181,9 +208,13 @@ func (s *Server) awaitRun(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) await(ctx context.Context, v *state.View, workspace, id string) (awaited, error) {
 	for {
 		v = v.Watching()
+		var err error
+		if v, err = s.Backend.Beside(ctx, v, id); err != nil {
+			return awaited{}, err
+		}
 		run, ok := seeRun(v, workspace, id)
 		if !ok {
-			return awaited{}, notFound("run", id)
+			return awaited{}, noRun(v, workspace, id)
 		}
 		if root := run.root(v); root != nil {
 			if result := scheduler.Outcome(v, root.ID()); result != nil {

@@ -24,10 +24,13 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := reading.View
+	v, err := s.Backend.Beside(r.Context(), reading.View, id)
+	if err != nil {
+		return err
+	}
 	run, ok := seeRun(v, workspace, id)
 	if !ok {
-		return notFound("run", id)
+		return noRun(v, workspace, id)
 	}
 	ctx, done, ok := s.lasting(r)
 	if !ok {

@@ -54,6 +54,7 @@ func newSettings() *settings {
 	f.StringSliceVar(&c.Join, "join", c.Join, "join the mesh of the node with this gossip address, `HOST:PORT` (repeatable; names are resolved at every dial)")
 	f.StringVar(&c.Name, "name", c.Name, "`NAME` of this node, for people")
 	f.IntVar(&c.BootstrapExpect, "bootstrap-expect", c.BootstrapExpect, "create the mesh as soon as `N` nodes without state have found each other; 1 = alone. On loopback, without --join and without state, a node creates one by itself")
+	f.DurationVar(&c.PackAfter, "pack-after", c.PackAfter, "finished runs leave memory for packs on disk after `TIME`; of the whole mesh, like --voters")
 	f.IntVar(&c.Voters, "voters", c.Voters, "nodes that vote, of the whole mesh: `N` is used by the node that creates it")
 	f.StringVar(&c.Workspace, "workspace", c.Workspace, "serve this `WORKSPACE`")
 	f.StringVar(&c.Project, "project", c.Project, "`ID` of the project that requests without one mean")

@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"node/schema":         nil,
 	"node/gossip":         nil,
 	"node/blob":           nil,
+	"node/pack":           {"consensus/state"},
 	"node/journal":        nil,
 	"scheduler":           {"consensus/state"},
 	"consensus":           {"consensus/state"},
