@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -48,7 +49,14 @@ type packer struct {
 // watchFinished packs what is over until the leadership ends.
 func (l *leader) watchFinished() {
 	p := &packer{leader: l, blocked: map[string]int64{}}
+	retained := l.clock()
 	for pause(l.ctx, l.packEvery) {
+		if l.clock()-retained >= min(retainEvery, 12*l.packEvery) {
+			retained = l.clock()
+			if err := cmp.Or(p.merge(l.ctx), p.retain(l.ctx)); err != nil && l.ctx.Err() == nil {
+				l.log.Warn("packed runs cannot be looked through now; all are kept", "error", err)
+			}
+		}
 		for more := true; more && l.ctx.Err() == nil; {
 			var err error
 			if more, err = p.round(l.ctx); err != nil && l.ctx.Err() == nil {

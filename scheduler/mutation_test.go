@@ -176,6 +176,23 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a question that is too large for its response is accepted", "scheduler/inputs.go", "case values > maxPlaceholderBytes:", "case values < 0:"},
 	{"wait: an end that lets too much go on lets nothing go on", "scheduler/sweeps.go", "errors.As(err, &large) && chunk > 1", "errors.As(err, &large) && false"},
 	{"wait: a sweep of ends stops early", "scheduler/waits.go", "if used >= limit {\n\t\t\t\treturn used, false", "if used >= limit {\n\t\t\t\treturn used, true"},
+	{"pack: what has changed goes too", "scheduler/packs.go", "err == nil && digest == run.Digest", "err == nil"},
+	{"pack: what others have the outcome of goes", "scheduler/packs.go", "other.Run != run && !together[other.Run]", "false"},
+	{"pack: what is not over goes", "scheduler/packs.go", "if e.Result == nil || e.CompletedAt", "if e.Result != nil && e.CompletedAt"},
+	{"pack: a large run stays in part", "scheduler/packs.go", "return len(rows), len(rows) < limit", "return len(rows), true"},
+	{"pack: a run in a pack forgets the others", "scheduler/packs.go", "\tfor id := range pack.List() {\n\t\tids = append(ids, id)\n\t}\n", ""},
+	{"pack: an older value takes the place of a newer", "scheduler/packs.go", "case old.CreatedAt >= k.CreatedAt && old.CompletedAt >= k.CompletedAt:\n\t\t\treturn", "case false:\n\t\t\treturn"},
+	{"pack: kept values are never too old", "scheduler/packs.go", "d.now-k.CompletedAt > *age", "false"},
+	{"pack: a hit does not carry the value", "scheduler/cache.go", "Link: k.Execution, Value: &k.Value}", "Link: k.Execution}"},
+	{"pack: packs lose runs when they are merged", "scheduler/packs.go", "if !has[run] {", "if false {"},
+	{"pack: the removed is run again", "scheduler/runs.go", "return rootAnswer(run, \"\", \"\"), nil", "return Answer{}, nil"},
+	{"unpack: nothing asks for a run", "scheduler/unpack.go", "p != nil && p.Has(run) {\n\t\treturn &Error", "false {\n\t\treturn &Error"},
+	{"unpack: a part is taken for the whole", "scheduler/unpack.go", "err != nil || digest != r.Digest", "err != nil"},
+	{"unpack: it is in the tables and in a pack", "scheduler/unpack.go", "if id != r.Run {", "if true {"},
+	{"unpack: it comes while it is erased", "scheduler/unpack.go", "erase != nil && !erase.Held", "false"},
+	{"unpack: links lead nowhere", "scheduler/unpack.go", "run.More || e.Result == nil || e.Result.Link", "true || run.More || e.Result == nil || e.Result.Link"},
+	{"unpack: leftovers stay", "scheduler/unpack.go", "free.Held = false", ""},
+	{"cache: a call is linked to a later attempt of its caller", "scheduler/waits.go", "open = append(open, by, lastAttempt(&d.View, by), d.LatestAttempt(by.ID().StepID()))", "open = append(open, by)"},
 	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
 	{"rows stay in indexes that they left", "consensus/state/tables.go", "if !ok {\n\t\treturn false, nil, nil", "if !ok {\n\t\treturn false, []byte(k), nil"},
 	{"the digest forgets", "consensus/state/store.go", "change ^= old.(Row).common().share", ""},
@@ -183,7 +200,8 @@ var mutations = []struct{ name, file, old, new string }{
 }
 
 // directed are tests that notice what random histories come upon too seldom.
-const directed = "TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
+const directed = "TestARunLeavesAndReturnsAsItWas|TestWhatIsNeededStays|TestALargeRunIsErasedBitByBit|TestPackedValuesStandIn|TestOnlyValuesThatMayBeUsedAreKept|TestForgottenRunsAndMergedPacks|TestARepeatedSubmissionKnowsAPackedRun|" +
+	"TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
 	"TestDurableFindsItsSteps|TestAnEndLetsManyLargeCallsGoOn|TestTheLargestInputThatIsAcceptedCanBeAnswered|TestTheLargestCallThatIsAcceptedBecomesARun|TestDurableFindsAnOpenStepAfterManySuspensions|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
 
 // TestSimulatorNoticesMutations shows that the simulator can fail. It builds the package once for each mutation.

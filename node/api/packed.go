@@ -30,6 +30,14 @@ func (p PackedRun) summary() runSummary {
 		Status: statusOf(p.Outcome), Steps: p.Steps}
 }
 
+// What is kept of packed runs where no setting says otherwise: milliseconds since they ended; of each workspace how many, and how
+// many bytes of packs.
+const (
+	DefaultKeepAge   = 90 * 24 * 60 * 60 * 1000
+	DefaultKeepRuns  = 1_000_000
+	DefaultKeepBytes = 20 << 30
+)
+
 // noRun says that a run is not to be seen from a workspace.
 func noRun(v *state.View, workspace, id string) error {
 	if p := scheduler.VisiblePack(v, workspace, id); p != nil && p.Lost(id) {
