@@ -58,6 +58,11 @@ func (j *Journal) take(items []item, size int, expired bool) (taken bool, wait <
 	}
 	if j.bytes == 0 || j.bytes+size <= j.maxPending {
 		j.pending, j.bytes = append(j.pending, items...), j.bytes+size
+		for _, it := range items {
+			for _, key := range it.blobs {
+				j.waiting[key]++
+			}
+		}
 		select {
 		case j.kickC <- struct{}{}:
 		default:
@@ -181,17 +186,17 @@ func (j *Journal) writeRun(run string, items []item) (left []item, err error) {
 			size += len(items[n].enc)
 			n++
 		}
-		if err := j.writeRecord(run, entries); err != nil {
+		if err := j.writeRecord(run, entries, items[:n]); err != nil {
 			return items, err
 		}
+		j.written(size, items[:n])
 		items = items[n:]
-		j.written(size)
 	}
 	j.signal(run)
 	return nil, nil
 }
 
-func (j *Journal) writeRecord(run string, entries []json.RawMessage) error {
+func (j *Journal) writeRecord(run string, entries []json.RawMessage, items []item) error {
 	rec, err := appendRecord(nil, run, entries)
 	if err != nil {
 		return err
@@ -206,6 +211,9 @@ func (j *Journal) writeRecord(run string, entries []json.RawMessage) error {
 	j.filesMu.Lock()
 	defer j.filesMu.Unlock()
 	note(g.index, runHash(run), g.size, int64(len(rec)))
+	for _, it := range items {
+		g.blobs.add(it.blobs)
+	}
 	g.size += int64(len(rec))
 	j.total += int64(len(rec))
 	return nil
@@ -227,10 +235,17 @@ func (j *Journal) abandon(g *segment, torn int64) error {
 }
 
 // written gives room back, and says what was dropped in the meantime.
-func (j *Journal) written(size int) {
+func (j *Journal) written(size int, items []item) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.bytes -= size
+	for _, it := range items {
+		for _, key := range it.blobs {
+			if j.waiting[key]--; j.waiting[key] == 0 {
+				delete(j.waiting, key)
+			}
+		}
+	}
 	j.stalled = false
 	close(j.space)
 	j.space = make(chan struct{})

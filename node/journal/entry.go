@@ -43,7 +43,8 @@ var errNoRun = errors.New("a log entry names no run: set RunID")
 // item is an entry on its way to the disk.
 type item struct {
 	run, execution, workspace string
-	enc                       []byte // without the run id, which its record carries
+	enc                       []byte   // without the run id, which its record carries
+	blobs                     []string // keys that it refers to
 }
 
 func encodeEntry(e Entry) (item, error) {
@@ -63,8 +64,9 @@ func encodeEntry(e Entry) (item, error) {
 		if b, err = json.Marshal(Shorten(e, len(b))); err != nil {
 			return item{}, fmt.Errorf("cannot encode a log entry of execution %s: %w", e.ExecutionID, err)
 		}
+		e.Values = nil
 	}
-	it.enc = b
+	it.enc, it.blobs = b, blobsOf(e.Values)
 	return it, nil
 }
 

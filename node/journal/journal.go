@@ -67,6 +67,7 @@ type Journal struct {
 	space   chan struct{} // closed when bytes has shrunk
 	stalled bool          // Append no longer waits
 	gaps    map[gapKey]int
+	waiting map[string]int // blobs that pending entries refer to, and how often
 	subs    map[string]map[int]chan struct{}
 	nextSub int
 }
@@ -105,7 +106,7 @@ func Open(dir string, logger hclog.Logger, o Options) (*Journal, error) {
 		write:       (*os.File).Write,
 		kickC:       make(chan struct{}, 1), flushC: make(chan chan error),
 		stopC: make(chan struct{}), doneC: make(chan struct{}),
-		space: make(chan struct{}), gaps: map[gapKey]int{}, subs: map[string]map[int]chan struct{}{},
+		space: make(chan struct{}), gaps: map[gapKey]int{}, waiting: map[string]int{}, subs: map[string]map[int]chan struct{}{},
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the journal's directory: %w", err)

@@ -108,7 +108,7 @@ func (j *Journal) indexShard(shard int) error {
 	}
 	j.filesMu.Unlock()
 	for _, g := range missing {
-		index, _, damaged, err := readIndex(g.path)
+		index, blobs, _, damaged, err := readIndex(g.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // dropped meanwhile
 		}
@@ -117,7 +117,9 @@ func (j *Journal) indexShard(shard int) error {
 		}
 		j.filesMu.Lock()
 		first := g.index == nil
-		g.index = index
+		if first {
+			g.index, g.blobs = index, blobs
+		}
 		j.filesMu.Unlock()
 		if first {
 			j.countDamage(g.path, damaged)

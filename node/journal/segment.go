@@ -25,6 +25,7 @@ type segment struct {
 	path  string
 	size  int64
 	index map[uint64]span // nil: not read yet
+	blobs blobKeys        // complete once index is read
 	file  *os.File        // open while it is written
 }
 
@@ -72,7 +73,7 @@ func (j *Journal) load() error {
 }
 
 func (j *Journal) cutTail(g *segment) error {
-	index, end, damaged, err := readIndex(g.path)
+	index, blobs, end, damaged, err := readIndex(g.path)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (j *Journal) cutTail(g *segment) error {
 		}
 		g.size = end
 	}
-	g.index = index
+	g.index, g.blobs = index, blobs
 	j.countDamage(g.path, damaged)
 	return nil
 }
@@ -97,17 +98,18 @@ func (j *Journal) countDamage(path string, damaged int) {
 }
 
 // readIndex reads a whole segment.
-func readIndex(path string) (index map[uint64]span, end int64, damaged int, err error) {
+func readIndex(path string) (index map[uint64]span, blobs blobKeys, end int64, damaged int, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("cannot read log segment: %w", err)
+		return nil, blobs, 0, 0, fmt.Errorf("cannot read log segment: %w", err)
 	}
 	index = map[uint64]span{}
 	end, damaged = scan(b, 0, func(r record) bool {
 		note(index, r.run, r.off, r.size)
+		blobs.add(blobsOfRecord(r.payload))
 		return true
 	})
-	return index, end, damaged, nil
+	return index, blobs, end, damaged, nil
 }
 
 func note(index map[uint64]span, run uint64, off, size int64) {
