@@ -46,6 +46,11 @@ func (d *decision) assign(e *state.Execution, s *state.Session) error {
 	given := *e
 	given.Session, given.Node, given.AssignedAt = s.ID, s.Node, d.now
 	d.Put(&given)
+	tally := &state.Tally{Session: s.ID, Executions: 1}
+	if before := d.Tally(s.ID); before != nil {
+		tally.Executions += before.Executions
+	}
+	d.Put(tally) // once for all that the batch gives to the session
 	d.tell(EventAssigned, s.ID, e.ID())
 	return nil
 }

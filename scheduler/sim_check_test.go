@@ -237,6 +237,9 @@ func (o *oracle) placement(t *turn, v *state.View) error {
 		if s == nil || s.State != state.SessionOpen {
 			continue
 		}
+		if tally, n := v.Tally(id), o.given(id)-o.sessions[id].base; n > 0 && (tally == nil || tally.Executions != n) || n == 0 && tally != nil {
+			return fmt.Errorf("session %s was given %d executions, its tally is %+v", id, n, tally)
+		}
 		if given[id] > 0 && soft.Running+given[id] > s.Slots {
 			return fmt.Errorf("session %s has %d slots, %d running and was given %d", id, s.Slots, soft.Running, given[id])
 		}
@@ -261,8 +264,23 @@ func (o *oracle) placement(t *turn, v *state.View) error {
 	return nil
 }
 
+// given counts what a session was ever given.
+func (o *oracle) given(session string) (n int) {
+	for _, e := range o.execs {
+		if e.session == session {
+			n++
+		}
+	}
+	return n
+}
+
 // final checks what must be so when everything has come to rest.
 func (o *oracle) final(v *state.View) error {
+	for r := range v.Rows() {
+		if tally, ok := r.(*state.Tally); ok && v.Session(tally.Session) == nil {
+			return fmt.Errorf("the tally of session %s outlives it", tally.Session)
+		}
+	}
 	for s := range v.Sessions() {
 		if s.State == state.SessionLost {
 			return fmt.Errorf("session %s is lost and still there", s.ID)

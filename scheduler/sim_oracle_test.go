@@ -41,6 +41,7 @@ type oracleSession struct {
 	workspace         string
 	lost, draining    bool
 	provides, accepts state.Tags
+	base              int // what its id was given before, as a session that is lost
 }
 
 type oracleExec struct {

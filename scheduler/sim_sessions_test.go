@@ -41,7 +41,7 @@ func (o *oracle) opened(r *scheduler.OpenSession, reply scheduler.Reply) error {
 			o.lose(id)
 		}
 	}
-	o.sessions[r.Session] = &oracleSession{node: r.Node, boot: r.Boot, provides: r.Provides, accepts: r.Accepts}
+	o.sessions[r.Session] = &oracleSession{base: o.given(r.Session), node: r.Node, boot: r.Boot, provides: r.Provides, accepts: r.Accepts}
 	return nil
 }
 

@@ -123,5 +123,8 @@ func (d *decision) sweepSession(s *state.Sweep, limit int) (used int, done bool)
 	if session := d.Session(s.Subject); session != nil {
 		d.Delete(session)
 	}
+	if tally := d.Tally(s.Subject); tally != nil {
+		d.Delete(tally)
+	}
 	return used, true
 }

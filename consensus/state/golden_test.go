@@ -51,6 +51,7 @@ func goldenRows() []Row {
 			Response: &Response{Type: ResponseValue, Value: &value, CreatedAt: 13, RequestID: "01HF7YAT00000000000000000B"}},
 		&Wait{Execution: "R1:3:2", Kind: KindExecution, On: "R1:2:1"},
 		&Pack{ID: "P1", Workspace: "W1", BlobKey: "ab", Size: 14, First: 15, Last: 16, Runs: "R8\nR9\n", Removed: "R7\n", Targets: []string{"m/t"}, RefsKey: "cd"},
+		&Tally{Session: "S1", Executions: 9},
 		&Kept{Workspace: "W1", Key: "ab", Execution: "R8:1:1", CreatedAt: 17, CompletedAt: 18, Value: value},
 	}
 }

@@ -14,7 +14,7 @@ import (
 func TestEveryTableIsOfRunsOrNot(t *testing.T) {
 	t.Parallel()
 	others := map[Table]bool{TableMeta: true, TableSettings: true, TableWorkspaces: true, TableSessions: true, TableRuns: true, TableRequests: true,
-		TableSweeps: true, TableMembers: true, TableWorkflows: true, TablePacks: true, TableKept: true}
+		TableSweeps: true, TableMembers: true, TableWorkflows: true, TablePacks: true, TableKept: true, TableTallies: true}
 	for _, s := range specs {
 		of := slices.ContainsFunc(runTables, func(r struct {
 			table  Table

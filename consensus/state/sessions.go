@@ -58,6 +58,20 @@ func (s *Session) Serves(c Class) bool {
 	return false
 }
 
+// Tally counts what a session was given. It is apart from the session's row, which is large and seldom changes.
+type Tally struct {
+	rowCommon
+	Session string `codec:"s"`
+	// Executions that were ever given to it.
+	Executions int `codec:"n"`
+}
+
+func (*Tally) table() Table  { return TableTallies }
+func (t *Tally) key() string { return t.Session }
+
+// Tally reads what a session was given, nil for nothing.
+func (v *View) Tally(session string) *Tally { return one[*Tally](v, TableTallies, "id", session) }
+
 // Session reads a session, nil when there is none.
 func (v *View) Session(id string) *Session { return one[*Session](v, TableSessions, "id", id) }
 

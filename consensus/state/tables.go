@@ -30,6 +30,7 @@ const (
 	TableWaits        Table = 16
 	TablePacks        Table = 17
 	TableKept         Table = 18
+	TableTallies      Table = 19
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -129,6 +130,7 @@ var specs = []spec{
 	{TableKept, "kept", func() Row { return &Kept{} }, []index{
 		by("age", func(k *Kept) (string, bool) { return be8(k.CreatedAt) + k.key(), true }),
 	}},
+	{TableTallies, "tallies", func() Row { return &Tally{} }, nil},
 }
 
 // tables is specs by number and by memdb name.

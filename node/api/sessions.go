@@ -10,8 +10,7 @@ import (
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
-// sessionDoc is an entry of the sessions document. Executing and Executions both count what the session holds now, as
-// what it held before is not counted anywhere.
+// sessionDoc is an entry of the sessions document. Executing counts what the session holds now, Executions what it was ever given.
 type sessionDoc struct {
 	Connected   bool                `json:"connected"`
 	Executing   int                 `json:"executing"`
@@ -54,7 +53,9 @@ func newSessionsDoc(v *state.View, workspace string, alive map[string]bool) map[
 		for range v.Assigned(s.ID) {
 			entry.Executing++
 		}
-		entry.Executions = entry.Executing
+		if tally := v.Tally(s.ID); tally != nil {
+			entry.Executions = tally.Executions
+		}
 		for _, t := range s.Targets {
 			entry.Targets[t.Module] = append(entry.Targets[t.Module], t.Name)
 		}
