@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,17 +15,9 @@ const retryAfter = 200 * time.Millisecond
 // MaxPending waits for the disk it blocks, at most MaxBlock, then drops and
 // returns ErrGap; the entries of one call are taken or dropped together.
 func (j *Journal) Append(entries ...Entry) error {
-	items := make([]item, 0, len(entries))
-	size := 0
-	for _, e := range entries {
-		it, err := encodeEntry(e)
-		if err != nil {
-			return err
-		}
-		items, size = append(items, it), size+len(it.enc)
-	}
-	if len(items) == 0 {
-		return nil
+	items, size, err := j.encode(entries)
+	if err != nil || len(items) == 0 {
+		return err
 	}
 	var timeout <-chan time.Time
 	expired := false
@@ -57,16 +50,7 @@ func (j *Journal) take(items []item, size int, expired bool) (taken bool, wait <
 		return false, nil, ErrStopped
 	}
 	if j.bytes == 0 || j.bytes+size <= j.maxPending {
-		j.pending, j.bytes = append(j.pending, items...), j.bytes+size
-		for _, it := range items {
-			for _, key := range it.blobs {
-				j.waiting[key]++
-			}
-		}
-		select {
-		case j.kickC <- struct{}{}:
-		default:
-		}
+		j.addLocked(items, size)
 		return true, nil, nil
 	}
 	if !j.stalled && !expired {
@@ -83,8 +67,58 @@ func (j *Journal) take(items []item, size int, expired bool) (taken bool, wait <
 	return false, nil, ErrGap
 }
 
+func (j *Journal) encode(entries []Entry) (items []item, size int, err error) {
+	for _, e := range entries {
+		j.numbering.Stamp(&e)
+		it, err := encodeEntry(e)
+		if err != nil {
+			return nil, 0, err
+		}
+		items, size = append(items, it), size+len(it.enc)
+	}
+	return items, size, nil
+}
+
+func (j *Journal) addLocked(items []item, size int) {
+	j.pending, j.bytes = append(j.pending, items...), j.bytes+size
+	for _, it := range items {
+		for _, key := range it.blobs {
+			j.waiting[key]++
+		}
+	}
+	select {
+	case j.kickC <- struct{}{}:
+	default:
+	}
+}
+
+// Keep takes entries and returns when they are written; never does it wait for room: ErrBusy. After another error they may
+// be written later; to keep the same entries again is harmless, as their identity says that they are the same.
+func (j *Journal) Keep(ctx context.Context, entries ...Entry) error {
+	items, size, err := j.encode(entries)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	j.mu.Lock()
+	switch {
+	case j.state != running:
+		err = ErrStopped
+	case j.failing || j.bytes > 0 && j.bytes+size > j.maxPending:
+		err = ErrBusy
+	default:
+		j.addLocked(items, size)
+	}
+	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return j.flush(ctx)
+}
+
 // Flush waits until what was appended before is written.
-func (j *Journal) Flush() error {
+func (j *Journal) Flush() error { return j.flush(context.Background()) }
+
+func (j *Journal) flush(ctx context.Context) error {
 	done := make(chan error, 1)
 	j.mu.Lock()
 	state := j.state
@@ -94,9 +128,16 @@ func (j *Journal) Flush() error {
 	}
 	select {
 	case j.flushC <- done:
-		return <-done
 	case <-j.doneC:
 		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -132,6 +173,7 @@ func (j *Journal) writeLoop() {
 			j.log.Error("cannot write the journal, entries wait", "error", err)
 		}
 		failed = err
+		j.setFailing(err != nil)
 		if flushed != nil {
 			flushed <- err
 		}
@@ -142,6 +184,12 @@ func (j *Journal) writeLoop() {
 			return
 		}
 	}
+}
+
+func (j *Journal) setFailing(failing bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failing = failing
 }
 
 func (j *Journal) drain() []item {
@@ -251,8 +299,9 @@ func (j *Journal) written(size int, items []item) {
 	j.space = make(chan struct{})
 	now := time.Now().UnixMilli()
 	for k, count := range j.gaps {
-		it, err := encodeEntry(gapEntry(k, count, now))
-		if err == nil {
+		mark := gapEntry(k, count, now)
+		j.numbering.Stamp(&mark)
+		if it, err := encodeEntry(mark); err == nil {
 			j.pending, j.bytes = append(j.pending, it), j.bytes+len(it.enc)
 		}
 	}

@@ -21,7 +21,8 @@ type Entry struct {
 	RunID       string           `json:"runId,omitempty"`
 	ExecutionID string           `json:"executionId"`
 	WorkspaceID string           `json:"workspaceId"`
-	Timestamp   int64            `json:"timestamp"` // ms
+	Timestamp   int64            `json:"timestamp"`        // ms
+	Origin      string           `json:"origin,omitempty"` // with Seq: its identity (Numbering)
 	Seq         uint64           `json:"seq,omitempty"`
 	Level       int              `json:"level"`
 	Template    *string          `json:"template"`

@@ -269,7 +269,7 @@ func FuzzForeignBytes(f *testing.F) {
 			t.Errorf("end %d of %d", end, len(b))
 		}
 		if m, err := Cursor(b).decode(); err == nil {
-			if back, err := encodeCursor(m).decode(); err != nil || !cmp.Equal(m, back) {
+			if back, err := m.encode().decode(); err != nil || !cmp.Equal(m, back) {
 				t.Errorf("cursor %v came back as %v: %v", m, back, err)
 			}
 		}

@@ -19,6 +19,9 @@ import (
 var (
 	// ErrStopped is returned by a journal that is not running.
 	ErrStopped = errors.New("the journal is not running: log entries are taken between Start and Stop")
+	// ErrBusy is returned by Keep while the disk takes nothing or too much waits
+	// for it. The entries were not taken: another node may keep them.
+	ErrBusy = errors.New("the journal takes nothing now: its disk is full, slow or failing")
 	// ErrGap is returned when entries were dropped because nothing could be
 	// written for MaxBlock. The execution goes on; an entry that says how many
 	// are missing is written as soon as that is possible.
@@ -45,6 +48,7 @@ type Journal struct {
 	maxBlock    time.Duration
 	segmentSize int64
 	write       func(*os.File, []byte) (int, error)
+	numbering   *Numbering // of entries that come without an identity
 
 	damaged         atomic.Int64
 	droppedEntries  atomic.Int64
@@ -66,6 +70,7 @@ type Journal struct {
 	bytes   int           // pending and being written
 	space   chan struct{} // closed when bytes has shrunk
 	stalled bool          // Append no longer waits
+	failing bool          // the last write failed
 	gaps    map[gapKey]int
 	waiting map[string]int // blobs that pending entries refer to, and how often
 	subs    map[string]map[int]chan struct{}
@@ -104,6 +109,7 @@ func Open(dir string, logger hclog.Logger, o Options) (*Journal, error) {
 		maxBytes: o.MaxBytes, maxPending: o.MaxPending, maxBlock: o.MaxBlock,
 		segmentSize: min(4<<20, max(1, o.MaxBytes/(4*shards))),
 		write:       (*os.File).Write,
+		numbering:   NewNumbering(),
 		kickC:       make(chan struct{}, 1), flushC: make(chan chan error),
 		stopC: make(chan struct{}), doneC: make(chan struct{}),
 		space: make(chan struct{}), gaps: map[gapKey]int{}, waiting: map[string]int{}, subs: map[string]map[int]chan struct{}{},

@@ -75,10 +75,18 @@ func overTheWire(t *testing.T, p Page) Page {
 	return back
 }
 
+func pageOf(journal string, entries ...Entry) Page {
+	p := Page{Journal: journal, Entries: entries, Positions: make([]Position, len(entries))}
+	for i := range entries {
+		p.Covers = append(p.Covers, Cover{journal, uint64(i + 1), uint64(i + 1)})
+	}
+	return p
+}
+
 func TestMergeOrdersByTimestamp(t *testing.T) {
 	t.Parallel()
-	a := Page{Journal: "a", Entries: []Entry{line("r", "a", 1, "a1"), line("r", "a", 5, "a5")}, Positions: make([]Position, 2)}
-	b := Page{Journal: "b", Entries: []Entry{line("r", "b", 1, "b1"), line("r", "b", 3, "b3")}, Positions: make([]Position, 2)}
+	a := pageOf("a", line("r", "a", 1, "a1"), line("r", "a", 5, "a5"))
+	b := pageOf("b", line("r", "b", 1, "b1"), line("r", "b", 3, "b3"))
 	p, err := Merge(0, "", b, a)
 	must(t, err)
 	if diff := cmp.Diff([]string{"a1", "b1", "b3", "a5"}, texts(p.Entries)); diff != "" {
@@ -92,5 +100,9 @@ func TestMergeOrdersByTimestamp(t *testing.T) {
 	}
 	if p, err := Merge(10, ""); err != nil || p.Cursor != "" || p.Entries == nil {
 		t.Errorf("of nothing: %+v %v", p, err)
+	}
+	b.Covers = nil
+	if _, err := Merge(10, "", a, b); err == nil {
+		t.Error("a page that does not say where its entries stand was merged")
 	}
 }

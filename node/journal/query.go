@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 )
 
 const (
@@ -22,13 +21,9 @@ type Query struct {
 	Workspaces  []string `json:"workspaces,omitempty"`  // empty: all
 	After       Cursor   `json:"after,omitempty"`
 	From        int64    `json:"from,omitempty"`  // ms; earlier ones are left out
+	Level       int      `json:"level,omitempty"` // lower ones are left out
+	Grep        string   `json:"grep,omitempty"`  // regular expression (RE2); lines without a match are left out
 	Limit       int      `json:"limit,omitempty"` // 0 or above MaxPage: MaxPage
-}
-
-func (q Query) matches(e Entry) bool {
-	return (q.ExecutionID == "" || e.ExecutionID == q.ExecutionID) &&
-		(len(q.Workspaces) == 0 || slices.Contains(q.Workspaces, e.WorkspaceID)) &&
-		e.Timestamp >= q.From
 }
 
 // stretch is a part of a segment that may hold records of the run.
@@ -51,26 +46,33 @@ func (j *Journal) Query(q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	start := read[j.id]
+	f, err := newFilter(q)
+	if err != nil {
+		return Page{}, err
+	}
+	start := read.Positions[j.id]
 	parts, err := j.stretches(q.RunID, start)
 	if err != nil {
 		return Page{}, err
 	}
-	page := Page{Entries: []Entry{}, Journal: j.id}
-	room := maxPageBytes
+	r := reader{filter: f, start: start, room: maxPageBytes, passed: map[string]Cover{},
+		page: Page{Entries: []Entry{}, Journal: j.id}}
 	for _, part := range parts {
-		if err := j.readStretch(&page, &room, q, start, part); err != nil {
+		if err := j.readStretch(&r, part); err != nil {
 			return Page{}, err
 		}
-		if page.More {
+		if r.page.More {
 			break
 		}
 	}
-	if n := len(page.Positions); n > 0 {
-		read[j.id] = page.Positions[n-1]
-		page.Cursor = encodeCursor(read)
+	if n := len(r.page.Positions); n > 0 {
+		read.Positions[j.id] = r.page.Positions[n-1]
+		for _, c := range r.page.Covers {
+			read.see(c)
+		}
+		r.page.Cursor = read.encode()
 	}
-	return page, nil
+	return r.page, nil
 }
 
 // stretches finds where to read, after reading the indexes of old segments
@@ -128,7 +130,47 @@ func (j *Journal) indexShard(shard int) error {
 	return nil
 }
 
-func (j *Journal) readStretch(page *Page, room *int, q Query, start Position, part stretch) error {
+// reader gathers a page.
+type reader struct {
+	filter
+	start  Position
+	room   int              // bytes
+	passed map[string]Cover // by origin: what was read since its last entry on the page
+	page   Page
+}
+
+// take adds an entry to the page if it matches; false when the page is full.
+func (r *reader) take(e Entry, at Position) bool {
+	c := identityOf(e, r.page.Journal, at)
+	before, known := r.passed[c.Origin]
+	if known && before.To+1 == c.To {
+		c.From = before.From
+	}
+	if !r.matches(e) {
+		r.passed[c.Origin] = c
+		return true
+	}
+	if len(r.page.Entries) == r.Limit || r.room <= 0 {
+		r.page.More = true
+		return false
+	}
+	r.passed[c.Origin] = Cover{c.Origin, c.To + 1, c.To}
+	r.page.Entries = append(r.page.Entries, e)
+	r.page.Positions = append(r.page.Positions, at)
+	r.page.Covers = append(r.page.Covers, c)
+	return true
+}
+
+// identityOf tells entries apart. One that was never numbered is known by where it stands.
+func identityOf(e Entry, journal string, at Position) Cover {
+	if e.Origin != "" {
+		return Cover{e.Origin, e.Seq, e.Seq}
+	}
+	seq := uint64(at.Offset)<<24 + uint64(at.Index)
+	return Cover{fmt.Sprintf("@%s.%d", journal, at.Segment), seq, seq}
+}
+
+func (j *Journal) readStretch(r *reader, part stretch) error {
 	b, err := readRange(part)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // dropped meanwhile
@@ -136,40 +178,34 @@ func (j *Journal) readStretch(page *Page, room *int, q Query, start Position, pa
 	if err != nil {
 		return err
 	}
-	hash := runHash(q.RunID)
+	hash := runHash(r.RunID)
 	var bad error
-	_, damaged := scan(b, part.from, func(r record) bool {
-		if r.run != hash {
+	_, damaged := scan(b, part.from, func(rec record) bool {
+		if rec.run != hash {
 			return true
 		}
-		entries, err := entriesOf(r, q.RunID)
+		entries, err := entriesOf(rec, r.RunID)
 		if err != nil {
 			bad = err
 			return true
 		}
 		skip := 0
-		if part.seq == start.Segment && r.off == start.Offset {
-			skip = start.Index
+		if part.seq == r.start.Segment && rec.off == r.start.Offset {
+			skip = r.start.Index
 		}
 		for i := skip; i < len(entries); i++ {
-			if !q.matches(entries[i]) {
-				continue
-			}
-			if len(page.Entries) == q.Limit || *room <= 0 {
-				page.More = true
+			if !r.take(entries[i], Position{part.seq, rec.off, i + 1}) {
 				return false
 			}
-			page.Entries = append(page.Entries, entries[i])
-			page.Positions = append(page.Positions, Position{part.seq, r.off, i + 1})
 		}
-		*room -= len(r.payload)
+		r.room -= len(rec.payload)
 		return true
 	})
 	if bad != nil {
 		damaged++
 	}
 	if damaged > 0 {
-		j.log.Warn("damaged log records were left out of an answer", "file", part.path, "places", damaged, "run", q.RunID)
+		j.log.Warn("damaged log records were left out of an answer", "file", part.path, "places", damaged, "run", r.RunID)
 	}
 	return nil
 }
