@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/coflux-mesh/coflux/node/journal"
 	"github.com/hashicorp/go-hclog"
+	"github.com/oklog/ulid/v2"
 )
 
 // logLine is one line or message of a body.
@@ -25,22 +29,48 @@ type logLine struct {
 // logSink keeps log lines; it may block as back-pressure.
 type logSink interface{ log(logLine) }
 
-// logs writes what bodies say into this node's journal, and reads the journals of all nodes.
+// logs copies what bodies say into the journals of a few nodes, and reads the journals of all.
 type logs struct {
+	*logQueue
+	self    string
 	journal *journal.Journal
 	peers   *peers
 	// others are the nodes to ask beside this one.
 	others func() []string
-	logger hclog.Logger
 
-	mu      sync.Mutex // guards batches, and one append at a time
+	turn    chan struct{} // held by who keeps a batch; guards batches
 	batches *remembered
+
+	end   context.CancelFunc // of run
+	ended chan struct{}
+
+	slowMu sync.Mutex           // guards slow
+	slow   map[string]time.Time // nodes that did not answer in time, and when
 }
 
-func (l *logs) log(line logLine) {
-	if err := l.journal.Append(journalEntry(line)); err != nil {
-		l.logger.Warn("log line lost", "execution", line.Execution, "error", err)
+func newLogs(self string, j *journal.Journal, p *peers, others func() []string, logger hclog.Logger) *logs {
+	l := &logs{self: self, journal: j, peers: p, others: others, turn: make(chan struct{}, 1), batches: newRemembered()}
+	l.logQueue = newLogQueue(l.spread, logger)
+	return l
+}
+
+// start begins to copy.
+func (l *logs) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.ended, l.end = make(chan struct{}), cancel
+	go func() { defer close(l.ended); l.run(ctx) }()
+}
+
+// stop copies what was said, as far as that is possible now, and ends.
+func (l *logs) stop() {
+	if l.end == nil {
+		return // was not started
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), fullAnswer)
+	defer cancel()
+	l.flush(ctx)
+	l.end()
+	<-l.ended
 }
 
 // journalEntry is a line as the journal keeps it.
@@ -49,49 +79,86 @@ func journalEntry(line logLine) journal.Entry {
 		Timestamp: line.At, Level: line.Level, Template: line.Template, Values: line.Values}
 }
 
-// append keeps the lines of a worker; a batch that was taken before is known again by its id. The journal may hold the
-// caller back.
+// appendPatience is how long the lines of a worker may take to be kept.
+const appendPatience = 10 * time.Second
+
+var errNotKept = errors.New("no node keeps log lines now: look at the disks of their data directories")
+
+// append keeps the lines of a worker, in as many journals as those of this node's bodies. The batch's id makes a repeat
+// harmless, also one that comes by another node if the lines are numbered.
 func (l *logs) append(batch string, entries []journal.Entry) error {
-	l.mu.Lock()
-	defer l.mu.Unlock() // a repeat waits for the first try
-	if l.batches == nil {
-		l.batches = newRemembered()
+	if batch == "" {
+		batch = ulid.Make().String()
 	}
-	if batch != "" && l.batches.has(batch) {
-		return nil
+	var lines []queued
+	for i, e := range entries {
+		if e.Origin == "" { // the same when it is sent again
+			e.Origin, e.Seq = fmt.Sprintf("b%016x", xxhash.Sum64String(batch)), uint64(i+1)
+		}
+		text, err := encodeLog(e)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, queued{e.RunID, text})
 	}
-	if err := l.journal.Append(entries...); err != nil {
-		return err
-	}
-	if batch != "" {
-		l.batches.add(batch)
+	ctx, cancel := context.WithTimeout(context.Background(), appendPatience)
+	defer cancel()
+	if !l.spread(ctx, batch, lines) {
+		return errNotKept
 	}
 	return nil
 }
 
+// localPatience is how long a query waits for what was said just now to be written.
+const localPatience = 300 * time.Millisecond
+
 // local reads this node's journal, including what was said just now.
-func (l *logs) local(q journal.Query) (journal.Page, error) {
-	if err := l.journal.Flush(); err != nil {
-		l.logger.Warn("journal is behind", "error", err)
-	}
+func (l *logs) local(ctx context.Context, q journal.Query) (journal.Page, error) {
+	short, cancel := context.WithTimeout(ctx, localPatience)
+	defer cancel()
+	l.settle(short)
 	return l.journal.Query(q)
 }
 
-// query asks all nodes and merges what they say. A node that does not answer is left out: its lines come when it is back.
+// How long another node is waited for by a query; slowAnswer when it did not answer just now.
+const (
+	fullAnswer = 2 * time.Second
+	slowAnswer = 200 * time.Millisecond
+)
+
+// query asks all nodes and merges what they say. A node that does not answer is left out: lines that only it has come when
+// it is back.
 func (l *logs) query(ctx context.Context, q journal.Query) (journal.Page, error) {
-	mine, err := l.local(q)
-	if err != nil {
-		return journal.Page{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*fullAnswer)
 	defer cancel()
+	limit := q.Limit
+	if limit <= 0 || limit > journal.MaxPage {
+		limit = journal.MaxPage
+	}
+	for {
+		page, err := l.queryOnce(ctx, q, limit)
+		if err != nil || len(page.Entries) > 0 || !page.More || ctx.Err() != nil {
+			return page, err
+		}
+		q.After = page.Cursor // copies of what was shown before
+	}
+}
+
+func (l *logs) queryOnce(ctx context.Context, q journal.Query, limit int) (journal.Page, error) {
 	var mu sync.Mutex // guards pages
-	pages := []journal.Page{mine}
+	var pages []journal.Page
 	var wg sync.WaitGroup
 	for _, id := range l.others() {
 		wg.Go(func() {
+			patience := fullAnswer
+			if l.isSlow(id) {
+				patience = slowAnswer
+			}
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
 			page, err := l.remote(ctx, id, q)
 			if err != nil {
+				l.setSlow(id, ctx.Err() != nil)
 				l.logger.Debug("a node does not answer for its logs", "node", id, "error", err)
 				return
 			}
@@ -100,10 +167,16 @@ func (l *logs) query(ctx context.Context, q journal.Query) (journal.Page, error)
 			pages = append(pages, page)
 		})
 	}
+	mine, err := l.local(ctx, q)
 	wg.Wait()
-	limit := q.Limit
-	if limit <= 0 {
-		limit = journal.MaxPage
+	var pattern *journal.BadPatternError
+	switch {
+	case err == nil:
+		pages = append(pages, mine)
+	case len(pages) == 0 || errors.Is(err, journal.ErrBadCursor) || errors.As(err, &pattern):
+		return journal.Page{}, err
+	default: // the others have copies
+		l.logger.Error("the own journal cannot be read", "error", err)
 	}
 	return journal.Merge(limit, q.After, pages...)
 }
@@ -126,7 +199,7 @@ func (l *logs) remote(ctx context.Context, id string, q journal.Query) (page jou
 }
 
 // tailEvery is how often a live tail asks the other nodes.
-const tailEvery = 300 * time.Millisecond
+const tailEvery = 200 * time.Millisecond
 
 // signal fires when there may be new lines of a run: at once for this node's, within tailEvery for the others'.
 func (l *logs) signal(run string) (<-chan struct{}, func()) {

@@ -125,7 +125,7 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.blobs = blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log)
 	n.packs = &packs{blobs: n.blobs}
-	n.logs = &logs{journal: n.journal, peers: n.peers, others: n.others, logger: n.log}
+	n.logs = newLogs(id.NodeID, n.journal, n.peers, n.others, n.log)
 	return nil
 }
 
@@ -214,6 +214,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.log.Info("a new mesh was created", "cluster", n.host.ClusterID())
 	}
 	n.coord.Start()
+	n.logs.start()
 	n.wg.Go(func() { n.announce(run) })
 	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version, Profile: n.cfg.Profile, SuperTokenHash: n.cfg.SuperTokenHash,
 		AllowedHosts: append([]string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}, n.cfg.AllowHosts...), AllowedOrigins: n.cfg.AllowOrigins,
@@ -351,6 +352,9 @@ func (n *Node) shutdown(ctx context.Context) {
 				n.log.Warn("Python processes did not end", "error", err)
 			}
 			cancel()
+		}
+		if n.logs != nil {
+			n.logs.stop()
 		}
 		n.coord.Stop()
 		n.gossip.Leave(500 * time.Millisecond)

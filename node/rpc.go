@@ -24,6 +24,7 @@ const (
 	rpcManifest  = "/v1/manifest/"  // GET a manifest by hash
 	rpcBlob      = "/v1/blob/"      // GET, PUT a blob by key
 	rpcLogs      = "/v1/logs"       // POST a query of this node's journal
+	rpcKeep      = "/v1/keep"       // POST log lines for this node's journal
 	rpcLoad      = "/v1/load"       // GET how busy the node is
 	rpcGone      = "/v1/gone"       // POST: a guard states that nothing of a session is alive
 )
@@ -48,6 +49,7 @@ func (s *rpcServer) handler() http.Handler {
 	mux.HandleFunc("GET "+rpcBlob+"{key}", s.getBlob)
 	mux.HandleFunc("PUT "+rpcBlob+"{key}", s.putBlob)
 	mux.HandleFunc("POST "+rpcLogs, s.getLogs)
+	mux.HandleFunc("POST "+rpcKeep, s.keepLogs)
 	mux.HandleFunc("GET "+rpcLoad, s.getLoad)
 	mux.HandleFunc("POST "+rpcGone, s.gone)
 	return mux
@@ -148,12 +150,24 @@ func (s *rpcServer) getLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	page, err := s.logs.local(q)
+	page, err := s.logs.local(r.Context(), q)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	_ = json.NewEncoder(w).Encode(page) // a client that is gone asks again
+}
+
+// keepLogs writes another node's lines into this node's journal, before it answers.
+func (s *rpcServer) keepLogs(w http.ResponseWriter, r *http.Request) {
+	var b copyBatch
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxMessage)).Decode(&b); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := s.logs.keep(r.Context(), b); err != nil {
+		http.Error(w, err.Error(), http.StatusInsufficientStorage)
+	}
 }
 
 // getLoad tells how many slots of this node are used.

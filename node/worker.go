@@ -73,7 +73,7 @@ type Worker struct {
 	local *blob.Local
 	pool  *pyexec.Pool
 	agent *agent
-	logs  *remoteLogs
+	logs  *logQueue
 	// registered last by this start.
 	registered []scheduler.ModuleManifest
 
@@ -110,7 +110,7 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("--accepts: %w", err)
 	}
-	w.logs = newRemoteLogs(cfg.Client, logger)
+	w.logs = newLogQueue(remoteLogs{cfg.Client, logger}.send, logger)
 	w.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Workspace: cfg.Workspace, Node: w.id, NodeName: cfg.Name, Boot: w.id, Slots: cfg.Concurrency,
 			Provides: provides, Accepts: accepts},

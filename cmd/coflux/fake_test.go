@@ -121,6 +121,9 @@ func newFakeNode() *fakeNode {
 	mux.HandleFunc("GET /api/await_run", n.await)
 	mux.HandleFunc("GET /logs", func(w http.ResponseWriter, r *http.Request) {
 		page := fakeLogs
+		if q := r.URL.Query(); q.Get("level") == "4" && q.Get("grep") == "red" {
+			page = `{"logs":[` + fakeLogs[strings.LastIndex(fakeLogs, ` {"executionId"`):]
+		}
 		if r.URL.Query().Get("after") != "" { // there is one page
 			page = `{"logs":[],"cursor":":1795504000000:1"}`
 		}

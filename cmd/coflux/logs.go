@@ -19,11 +19,34 @@ import (
 type logsOptions struct {
 	follow bool
 	from   int64
+	level  string
+	grep   string
 }
 
 func (o *logsOptions) AddFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with what arrives, until Ctrl-C")
 	f.Int64Var(&o.from, "from", 0, "skip what was stored before this time (unix `MS`)")
+	f.StringVar(&o.level, "level", "", "only lines of this `LEVEL` or above: "+strings.Join(levelNames, ", "))
+	f.StringVar(&o.grep, "grep", "", "only lines that match this regular expression (`RE2`; (?i) ignores case); values are matched as JSON")
+}
+
+// levelNames are the levels 0 to 5, as --level takes them.
+var levelNames = []string{"debug", "stdout", "info", "stderr", "warning", "error"}
+
+// parseLevel reads the name of a level, whatever its case; none is the lowest.
+func parseLevel(name string) (int, error) {
+	if name == "" {
+		return 0, nil
+	}
+	for i, known := range levelNames {
+		if strings.EqualFold(name, known) {
+			return i, nil
+		}
+	}
+	if strings.EqualFold(name, "warn") {
+		return 4, nil
+	}
+	return 0, fmt.Errorf("invalid --level '%s': give one of %s", name, strings.Join(levelNames, ", "))
 }
 
 // logDocument is the JSON form; its fields are in the order in which they are printed.
@@ -42,6 +65,10 @@ type logLine struct {
 }
 
 func (o *logsOptions) run(ctx context.Context, a *app, args []string) error {
+	level, err := parseLevel(o.level)
+	if err != nil {
+		return err
+	}
 	c, workspace, err := a.workspace(ctx)
 	if err != nil {
 		return err
@@ -50,7 +77,7 @@ func (o *logsOptions) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return fmt.Errorf("failed to get run: %w", err)
 	}
-	q := client.LogQuery{Run: args[0], Workspaces: []string{workspace}, From: o.from}
+	q := client.LogQuery{Run: args[0], Workspaces: []string{workspace}, From: o.from, Level: level, Grep: o.grep}
 	if len(args) == 2 {
 		if q.Execution, err = checkLogFilter(args[0], args[1], &doc.Value); err != nil {
 			return err

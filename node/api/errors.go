@@ -90,6 +90,7 @@ func asError(err error) *Error {
 	var e *Error
 	var refused *scheduler.Error
 	var large *http.MaxBytesError
+	var pattern *journal.BadPatternError
 	switch {
 	case errors.As(err, &e):
 		return e
@@ -114,6 +115,8 @@ func asError(err error) *Error {
 		return &Error{Code: CodeUnavailable, Message: err.Error(), Hint: "try again when more nodes can be reached"}
 	case errors.Is(err, journal.ErrBadCursor):
 		return invalid("after", "invalid", err.Error())
+	case errors.As(err, &pattern):
+		return invalid("grep", "invalid", err.Error())
 	}
 	return &Error{Code: scheduler.CodeInternal, Message: "the node failed at this, its log says why"}
 }

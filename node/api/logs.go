@@ -53,6 +53,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// maxOrigin is the length that the origin of a line may have. It and the number are our own worker's: they tell a line that
+// comes twice by different nodes.
+const maxOrigin = 64
+
 // postLogs keeps lines that a worker's bodies said. The batch's id, if it has one, makes a repeat harmless.
 func (s *Server) postLogs(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.project(r); err != nil {
@@ -75,7 +79,13 @@ func (s *Server) postLogs(w http.ResponseWriter, r *http.Request) error {
 			b.wrong(fmt.Sprintf("messages.%d.executionId", i), "invalid")
 			break
 		}
-		entries[i].Seq = 0
+		if e.Origin == "" {
+			entries[i].Seq = 0
+		}
+		if len(e.Origin) > maxOrigin {
+			b.wrong(fmt.Sprintf("messages.%d.origin", i), "too_long")
+			break
+		}
 		if runs[e.RunID] {
 			continue
 		}
@@ -111,6 +121,12 @@ func logQuery(r *http.Request) (q journal.Query, err error) {
 		}
 	}
 	q.After = journal.Cursor(values.Get("after"))
+	q.Grep = values.Get("grep")
+	level, err := number(r, "level", 0, 0, 5)
+	if err != nil {
+		return q, err
+	}
+	q.Level = int(level)
 	q.From, err = number(r, "from", 0, 0, 1<<53)
 	return q, err
 }
@@ -141,7 +157,7 @@ func (s *Server) hidden(r *http.Request, run string) (bool, error) {
 
 func newLogsPage(p journal.Page) logsPage {
 	out := logsPage{Logs: newLogEntries(p.Entries)}
-	if p.Cursor != "" {
+	if p.Cursor != "" && len(p.Entries) > 0 {
 		cursor := string(p.Cursor)
 		out.Cursor = &cursor
 	}

@@ -63,6 +63,8 @@ type LogQuery struct {
 	Workspaces []string // or empty = all
 	After      string   // cursor
 	From       int64    // ms, or 0
+	Level      int      // lower ones are left out
+	Grep       string   // regular expression (RE2) that lines match, or empty
 }
 
 func (q LogQuery) path() string {
@@ -78,6 +80,12 @@ func (q LogQuery) path() string {
 	}
 	if q.From > 0 {
 		v.Set("from", strconv.FormatInt(q.From, 10))
+	}
+	if q.Level > 0 {
+		v.Set("level", strconv.Itoa(q.Level))
+	}
+	if q.Grep != "" {
+		v.Set("grep", q.Grep)
 	}
 	return withQuery("/logs", v)
 }

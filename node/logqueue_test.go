@@ -70,9 +70,10 @@ func (n *logNode) said() (texts []string) {
 	return texts
 }
 
-func startLogs(t *testing.T) (*logNode, *remoteLogs, func()) {
+func startLogs(t *testing.T) (*logNode, *logQueue, func()) {
 	n := &logNode{batches: map[string]int{}}
-	l := newRemoteLogs(&client.Client{Base: "http://node", HTTPClient: &http.Client{Transport: n}}, hclog.NewNullLogger())
+	r := remoteLogs{&client.Client{Base: "http://node", HTTPClient: &http.Client{Transport: n}}, hclog.NewNullLogger()}
+	l := newLogQueue(r.send, r.logger)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { l.run(ctx); close(done) }()
