@@ -79,6 +79,8 @@ type Config struct {
 	// Version of the program, shown to others.
 	Version string
 
+	// repairGrace is how long members must have stayed before copies are made anew; 0 = the usual. For tests.
+	repairGrace time.Duration
 	// stableFor is how long a node must be healthy before it may vote; 0 = the usual. For tests.
 	stableFor time.Duration
 }

@@ -23,6 +23,7 @@ const (
 	rpcStream    = "/v1/stream"     // WebSocket: an agent's stream to the leader
 	rpcManifest  = "/v1/manifest/"  // GET a manifest by hash
 	rpcBlob      = "/v1/blob/"      // GET, PUT a blob by key
+	rpcMissing   = "/v1/missing"    // POST keys of blobs: which of them the node has not
 	rpcLogs      = "/v1/logs"       // POST a query of this node's journal
 	rpcKeep      = "/v1/keep"       // POST log lines for this node's journal
 	rpcLoad      = "/v1/load"       // GET how busy the node is
@@ -48,6 +49,7 @@ func (s *rpcServer) handler() http.Handler {
 	mux.HandleFunc("GET "+rpcManifest+"{hash}", s.getManifest)
 	mux.HandleFunc("GET "+rpcBlob+"{key}", s.getBlob)
 	mux.HandleFunc("PUT "+rpcBlob+"{key}", s.putBlob)
+	mux.HandleFunc("POST "+rpcMissing, s.missingBlobs)
 	mux.HandleFunc("POST "+rpcLogs, s.getLogs)
 	mux.HandleFunc("POST "+rpcKeep, s.keepLogs)
 	mux.HandleFunc("GET "+rpcLoad, s.getLoad)

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+const (
+	// repairGrace is how long the members must have stayed the same before copies are made anew: a node that restarts is back by then.
+	repairGrace = time.Minute
+	// repairEvery is how often copies are looked for in any case, scrubEvery how often all that is here is read.
+	repairEvery = time.Hour
+	scrubEvery  = 24 * time.Hour
+)
+
+// careForBlobs keeps enough whole copies of what this node holds until ctx ends.
+func (n *Node) careForBlobs(ctx context.Context) {
+	n.wg.Go(func() {
+		for pause(ctx, scrubEvery) {
+			if damaged, lost, err := n.blobs.Scrub(ctx); err == nil {
+				n.log.Info("all blobs were read", "damaged", damaged, "lost", lost)
+			}
+		}
+	})
+	grace := cmp.Or(n.cfg.repairGrace, repairGrace)
+	changed, cancel := n.gossip.Subscribe()
+	defer cancel()
+	next := time.NewTimer(grace)
+	defer next.Stop()
+	for {
+		select {
+		case <-changed:
+			next.Reset(grace)
+		case <-next.C:
+			done, err := n.blobs.Repair(ctx, n.missing)
+			if done.Copied > 0 || done.Failed > 0 {
+				n.log.Info("copies of blobs were made anew", "looked", done.Looked, "copied", done.Copied, "failed", done.Failed, "error", done.Err)
+			}
+			if next.Reset(repairEvery); err != nil || done.Failed > 0 {
+				next.Reset(grace)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// missing asks a node which of the blobs it has not.
+func (n *Node) missing(ctx context.Context, node string, keys []string) (missing []string, err error) {
+	body, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return missing, n.peers.call(ctx, node, rpcMissing, body, &missing)
+}
+
+// missingBlobs answers it.
+func (s *rpcServer) missingBlobs(w http.ResponseWriter, r *http.Request) {
+	var keys []string
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&keys); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	missing, err := s.blobs.Missing(r.Context(), keys)
+	s.answer(w, missing, err)
+}
