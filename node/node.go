@@ -217,6 +217,7 @@ func (n *Node) Start(ctx context.Context) error {
 	n.logs.start()
 	n.wg.Go(func() { n.announce(run) })
 	n.wg.Go(func() { n.careForBlobs(run) })
+	n.wg.Go(func() { n.collectBlobs(run) })
 	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version, Profile: n.cfg.Profile, SuperTokenHash: n.cfg.SuperTokenHash,
 		AllowedHosts: append([]string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}, n.cfg.AllowHosts...), AllowedOrigins: n.cfg.AllowOrigins,
 		Page: ui.Handler()})

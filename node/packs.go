@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -63,6 +64,25 @@ func (p *packs) open(ctx context.Context, key string) (*pack.Reader, error) {
 		p.recent = slices.Delete(p.recent, 0, 1)
 	}
 	return reader, nil
+}
+
+// refs reads what putRefs stored.
+func (p *packs) refs(ctx context.Context, key string) (keys []string, err error) {
+	path, err := p.blobs.Path(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(data)%32 != 0 {
+		return nil, fmt.Errorf("blob %s is no list of keys", key)
+	}
+	for one := range slices.Chunk(data, 32) {
+		keys = append(keys, hex.EncodeToString(one))
+	}
+	return keys, nil
 }
 
 // packedRun is a run that was read from its pack.

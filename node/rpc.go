@@ -24,6 +24,9 @@ const (
 	rpcManifest  = "/v1/manifest/"  // GET a manifest by hash
 	rpcBlob      = "/v1/blob/"      // GET, PUT a blob by key
 	rpcMissing   = "/v1/missing"    // POST keys of blobs: which of them the node has not
+	rpcUnleased  = "/v1/unleased"   // GET keys of blobs whose lease is over
+	rpcLogged    = "/v1/logged"     // GET keys of blobs that the journal refers to
+	rpcCollect   = "/v1/collect"    // POST what the leader has a node remove
 	rpcLogs      = "/v1/logs"       // POST a query of this node's journal
 	rpcKeep      = "/v1/keep"       // POST log lines for this node's journal
 	rpcLoad      = "/v1/load"       // GET how busy the node is
@@ -50,6 +53,9 @@ func (s *rpcServer) handler() http.Handler {
 	mux.HandleFunc("GET "+rpcBlob+"{key}", s.getBlob)
 	mux.HandleFunc("PUT "+rpcBlob+"{key}", s.putBlob)
 	mux.HandleFunc("POST "+rpcMissing, s.missingBlobs)
+	mux.HandleFunc("GET "+rpcUnleased, s.listUnleased)
+	mux.HandleFunc("GET "+rpcLogged, s.listLogged)
+	mux.HandleFunc("POST "+rpcCollect, s.collectBlobs)
 	mux.HandleFunc("POST "+rpcLogs, s.getLogs)
 	mux.HandleFunc("POST "+rpcKeep, s.keepLogs)
 	mux.HandleFunc("GET "+rpcLoad, s.getLoad)

@@ -16,8 +16,9 @@ import (
 // Local keeps blobs in one directory: blobs/aa/bb/rest, and blobs/tmp for what is
 // being written. Every access is confined to the directory.
 type Local struct {
-	root *os.Root
-	dir  string
+	root   *os.Root
+	dir    string
+	leases *leases
 
 	mu    sync.Mutex      // guards known, and is held while directories are made durable
 	known map[string]bool // directories whose names are durable
@@ -56,7 +57,7 @@ func Open(dir string) (*Local, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot prepare the blob directory %s: %w", abs, err), root.Close())
 	}
-	return &Local{root: root, dir: abs, known: map[string]bool{}}, nil
+	return &Local{root: root, dir: abs, known: map[string]bool{}, leases: newLeases()}, nil
 }
 
 // Close gives the directory back.
@@ -99,6 +100,7 @@ func (l *Local) put(ctx context.Context, want string, r io.Reader) (key string, 
 		return "", 0, mismatch(want, key)
 	}
 	dir, file := place(key)
+	l.leases.renew(key) // before it is looked for: from now on it is not removed
 	if l.verify(ctx, key) == nil {
 		return key, size, l.settle(dir) // whoever renamed it may not have settled it yet
 	}
