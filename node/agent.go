@@ -33,7 +33,9 @@ type agentConfig struct {
 	Runner runner
 	Values values
 	Log    logSink
-	Logger hclog.Logger
+	// Metrics takes points and definitions; it may block as back-pressure.
+	Metrics metricSink
+	Logger  hclog.Logger
 	// Clock is CLOCK_BOOTTIME.
 	Clock func() time.Duration
 	Trace *tracer

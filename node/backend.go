@@ -69,6 +69,22 @@ func (b backend) AppendLogs(batch string, entries []journal.Entry) error {
 	return b.logs.append(batch, entries)
 }
 
+func (b backend) Metrics(ctx context.Context, q journal.Query) (journal.Page, error) {
+	return b.metrics.query(ctx, q)
+}
+
+func (b backend) AppendMetrics(batch string, entries []journal.Entry) error {
+	return b.metrics.append(batch, entries)
+}
+
+func (b backend) MetricsSignal(runID string) (<-chan struct{}, func()) {
+	return b.metrics.signal(runID)
+}
+
+func (b backend) MetricDefinitions(ctx context.Context, runID string) []journal.Entry {
+	return b.metrics.definitions(ctx, runID)
+}
+
 func (b backend) LogsSignal(runID string) (<-chan struct{}, func()) { return b.logs.signal(runID) }
 
 func (b backend) BlobOpen(ctx context.Context, key string) (io.ReadCloser, int64, error) {

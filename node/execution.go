@@ -25,6 +25,7 @@ type execution struct {
 	equal  map[string]int
 	ctx    context.Context // ends with the process
 	cancel context.CancelFunc
+	series *series // of its metrics
 
 	// The rest is guarded by a.mu.
 	selects map[int64]*selecting
@@ -49,6 +50,7 @@ func (a *agent) assigned(w *Assign) {
 	}
 	e := &execution{a: a, id: w.Execution, run: id.Run, assign: w, selects: map[int64]*selecting{}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.series = newSeries(e.keepMetric, e.warnMetric)
 	a.executions[e.id] = e
 	if a.runs[e.run] == nil {
 		a.runs[e.run] = &runCache{outcomes: map[string]*Outcome{}}
@@ -161,6 +163,7 @@ func (a *agent) forgetLocked(e *execution) {
 // Result reports how the body ended, after all that it asked for before.
 func (e *execution) Result(r pyexec.Result) {
 	e.a.Trace.at(e.id, "body_result")
+	e.series.end()
 	e.effects.do(func() {
 		result, err := e.a.Values.resultToState(e.ctx, r)
 		if r.Release != nil {
@@ -216,6 +219,7 @@ func (e *execution) end(lost string) {
 	if lost != "" {
 		e.report(state.Result{Type: state.ResultAbandoned, Reason: lost})
 	}
+	e.series.end()
 	e.cancel()
 	a := e.a
 	a.mu.Lock()

@@ -222,3 +222,17 @@ func (e *execution) Log(level int, template *string, values map[string]pyexec.Va
 	}
 	e.a.Log.log(line)
 }
+
+// DefineMetric says how a metric is drawn.
+func (e *execution) DefineMetric(key string, d pyexec.MetricDefinition) { e.series.define(key, d) }
+
+// Metric takes a point of a metric. It blocks when the journals cannot keep up.
+func (e *execution) Metric(key string, value float64, at *float64) { e.series.record(key, value, at) }
+
+func (e *execution) keepMetric(m journal.Metric) {
+	e.a.Metrics.add(journal.Entry{RunID: e.run, ExecutionID: e.id, WorkspaceID: e.assign.Workspace, Timestamp: time.Now().UnixMilli(), Metric: &m})
+}
+
+func (e *execution) warnMetric(text, key string) {
+	e.a.Logger.Warn(text, "execution", e.id, "metric", key)
+}

@@ -175,7 +175,7 @@ func (l *logs) copyTo(ctx context.Context, node string, b copyBatch, body []byte
 	if node == l.self {
 		return l.keep(ctx, b)
 	}
-	rc, err := l.peers.do(ctx, http.MethodPost, node, rpcKeep, nil, bytes.NewReader(body))
+	rc, err := l.peers.do(ctx, http.MethodPost, node, l.kind.keep, nil, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func startLogMesh(t *testing.T, n int) *logMesh {
 		if err := j.Start(); err != nil {
 			t.Fatal(err)
 		}
-		l := newLogs(id, j, &peers{client: &http.Client{Transport: m}}, func() []string { return m.others(id) }, hclog.NewNullLogger())
+		l := newLogs(logLines, id, j, &peers{client: &http.Client{Transport: m}}, func() []string { return m.others(id) }, hclog.NewNullLogger())
 		m.nodes[id] = l
 		l.start()
 		t.Cleanup(func() { m.wake(); l.stop(); j.Stop() })

@@ -17,12 +17,14 @@ import (
 
 // Bounds of what log lines may take before they are handed over.
 const (
-	logBatch   = 500                    // lines of one request
-	logBytes   = 512 << 10              // of one request, about: a node takes 1 MiB
-	logPending = 8 << 20                // bytes that wait, in all
-	logGather  = 50 * time.Millisecond  // for which lines wait for company
-	logPatient = 10 * time.Second       // for which a body is held back while nobody takes anything
-	logAgain   = 500 * time.Millisecond // between tries
+	logBatch   = 500                   // lines of one request
+	logBytes   = 512 << 10             // of one request, about: a node takes 1 MiB
+	logPending = 8 << 20               // bytes that wait, in all
+	logGather  = 50 * time.Millisecond // for which lines wait for company
+	// metricGather is for which points wait (semantics 24: 0.2 s).
+	metricGather = 200 * time.Millisecond
+	logPatient   = 10 * time.Second       // for which a body is held back while nobody takes anything
+	logAgain     = 500 * time.Millisecond // between tries
 )
 
 // queued is a line on its way.
@@ -37,6 +39,7 @@ type queued struct {
 type logQueue struct {
 	// send returns when the batch is taken, or refused for good; false when ctx ended first. The id is that of the batch.
 	send      func(ctx context.Context, id string, batch []queued) bool
+	gather    time.Duration // for which the first one waits for company
 	logger    hclog.Logger
 	numbering *journal.Numbering
 
@@ -55,8 +58,8 @@ type gap struct {
 	count int
 }
 
-func newLogQueue(send func(context.Context, string, []queued) bool, logger hclog.Logger) *logQueue {
-	return &logQueue{send: send, logger: logger, numbering: journal.NewNumbering(), gaps: map[string]*gap{},
+func newLogQueue(gather time.Duration, send func(context.Context, string, []queued) bool, logger hclog.Logger) *logQueue {
+	return &logQueue{gather: gather, send: send, logger: logger, numbering: journal.NewNumbering(), gaps: map[string]*gap{},
 		more: make(chan struct{}, 1), room: make(chan struct{})}
 }
 
@@ -88,7 +91,7 @@ func (l *logQueue) add(entry journal.Entry) {
 	}
 	if g := l.gaps[entry.ExecutionID]; g != nil {
 		delete(l.gaps, entry.ExecutionID)
-		l.addLocked(g.mark())
+		l.markLocked(g)
 	}
 	l.addLocked(entry)
 }
@@ -129,6 +132,15 @@ func (l *logQueue) addLocked(e journal.Entry) {
 	}
 }
 
+// markLocked puts a line where others are missing. Between points there is no place for one.
+func (l *logQueue) markLocked(g *gap) {
+	if g.entry.Metric != nil {
+		l.logger.Warn("points of metrics were dropped: nobody took them for too long", "execution", g.entry.ExecutionID, "count", g.count)
+		return
+	}
+	l.addLocked(g.mark())
+}
+
 // mark is the line that stands where others are missing.
 func (g *gap) mark() journal.Entry {
 	e := g.entry
@@ -146,7 +158,7 @@ func (l *logQueue) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, logGather) {
+		if !pause(ctx, l.gather) {
 			return
 		}
 		l.deliver(ctx)
@@ -184,7 +196,7 @@ func (l *logQueue) settle(ctx context.Context) bool {
 func (l *logQueue) markGapsLocked() {
 	for id, g := range l.gaps {
 		delete(l.gaps, id)
-		l.addLocked(g.mark())
+		l.markLocked(g)
 	}
 }
 
@@ -201,7 +213,7 @@ func (l *logQueue) deliver(ctx context.Context) {
 // remoteLogs sends the lines of a worker to its node. A batch is repeated under its id until it is taken: the node knows it
 // again.
 type remoteLogs struct {
-	client *client.Client
+	post   func(ctx context.Context, batch string, messages []json.RawMessage) error
 	logger hclog.Logger
 }
 
@@ -211,7 +223,7 @@ func (l remoteLogs) send(ctx context.Context, id string, batch []queued) bool {
 		messages[i] = q.text
 	}
 	for try := 1; ; try++ {
-		err := l.client.PostLogs(ctx, id, messages)
+		err := l.post(ctx, id, messages)
 		var refused *client.Error
 		switch {
 		case err == nil:

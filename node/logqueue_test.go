@@ -72,8 +72,9 @@ func (n *logNode) said() (texts []string) {
 
 func startLogs(t *testing.T) (*logNode, *logQueue, func()) {
 	n := &logNode{batches: map[string]int{}}
-	r := remoteLogs{&client.Client{Base: "http://node", HTTPClient: &http.Client{Transport: n}}, hclog.NewNullLogger()}
-	l := newLogQueue(r.send, r.logger)
+	c := &client.Client{Base: "http://node", HTTPClient: &http.Client{Transport: n}}
+	r := remoteLogs{c.PostLogs, hclog.NewNullLogger()}
+	l := newLogQueue(logGather, r.send, r.logger)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { l.run(ctx); close(done) }()

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/coflux-mesh/coflux/node/blob"
 	"github.com/coflux-mesh/coflux/node/journal"
 	"github.com/hashicorp/go-hclog"
 	"github.com/oklog/ulid/v2"
@@ -29,10 +31,15 @@ type logLine struct {
 // logSink keeps log lines; it may block as back-pressure.
 type logSink interface{ log(logLine) }
 
-// logs copies what bodies say into the journals of a few nodes, and reads the journals of all.
+// metricSink keeps entries of metrics; it may block as back-pressure.
+type metricSink interface{ add(journal.Entry) }
+
+// logs copies what bodies say into the journals of a few nodes, and reads the journals of all. Metrics are kept the same way,
+// in journals of their own.
 type logs struct {
 	*logQueue
 	self    string
+	kind    logKind
 	journal *journal.Journal
 	peers   *peers
 	// others are the nodes to ask beside this one.
@@ -48,10 +55,38 @@ type logs struct {
 	slow   map[string]time.Time // nodes that did not answer in time, and when
 }
 
-func newLogs(self string, j *journal.Journal, p *peers, others func() []string, logger hclog.Logger) *logs {
-	l := &logs{self: self, journal: j, peers: p, others: others, turn: make(chan struct{}, 1), batches: newRemembered()}
-	l.logQueue = newLogQueue(l.spread, logger)
+// logKind is where other nodes keep and read a kind of entries, and how long they wait for company.
+type logKind struct {
+	read, keep string // paths
+	gather     time.Duration
+}
+
+var (
+	logLines     = logKind{rpcLogs, rpcKeep, logGather}
+	metricPoints = logKind{rpcMetrics, rpcKeepMetrics, metricGather}
+)
+
+func newLogs(kind logKind, self string, j *journal.Journal, p *peers, others func() []string, logger hclog.Logger) *logs {
+	l := &logs{kind: kind, self: self, journal: j, peers: p, others: others, turn: make(chan struct{}, 1), batches: newRemembered()}
+	l.logQueue = newLogQueue(kind.gather, l.spread, logger)
 	return l
+}
+
+// metricsBytes is what points of metrics may take on a node's disk.
+const metricsBytes = 256 << 20
+
+// openJournals opens the journals of lines and of points.
+func (n *Node) openJournals() (err error) {
+	if n.journal, err = journal.Open(filepath.Join(n.dir.Path(), "journal"), n.log, journal.Options{}); err != nil {
+		return err
+	}
+	if n.points, err = journal.Open(filepath.Join(n.dir.Path(), "metrics"), n.log, journal.Options{MaxBytes: metricsBytes}); err != nil {
+		return err
+	}
+	self := n.dir.Identity().NodeID
+	n.logs = newLogs(logLines, self, n.journal, n.peers, n.others, n.log)
+	n.metrics = newLogs(metricPoints, self, n.points, n.peers, n.others, n.log)
+	return nil
 }
 
 // start begins to copy.
@@ -136,7 +171,7 @@ func (l *logs) query(ctx context.Context, q journal.Query) (journal.Page, error)
 		limit = journal.MaxPage
 	}
 	for {
-		page, err := l.queryOnce(ctx, q, limit)
+		page, err := l.ask(ctx, q, limit, l.others())
 		if err != nil || len(page.Entries) > 0 || !page.More || ctx.Err() != nil {
 			return page, err
 		}
@@ -144,11 +179,28 @@ func (l *logs) query(ctx context.Context, q journal.Query) (journal.Page, error)
 	}
 }
 
-func (l *logs) queryOnce(ctx context.Context, q journal.Query, limit int) (journal.Page, error) {
+// definitionPatience is how long a document waits for the definitions of its metrics.
+const definitionPatience = 300 * time.Millisecond
+
+// definitions reads how the metrics of a run are drawn from this node and the first two of the run's rank: each entry is in
+// one of their journals, unless a holder was away. A document is read often, so not everybody is asked.
+func (l *logs) definitions(ctx context.Context, run string) []journal.Entry {
+	ctx, cancel := context.WithTimeout(ctx, definitionPatience)
+	defer cancel()
+	nodes := blob.Rank(run, l.others())
+	page, err := l.ask(ctx, journal.Query{RunID: run, Kind: journal.Definitions}, journal.MaxPage, nodes[:min(len(nodes), logCopies-1)])
+	if err != nil {
+		l.logger.Warn("the definitions of metrics cannot be read", "run", run, "error", err)
+	}
+	return page.Entries
+}
+
+// ask reads this node's journal and those of others, and merges.
+func (l *logs) ask(ctx context.Context, q journal.Query, limit int, nodes []string) (journal.Page, error) {
 	var mu sync.Mutex // guards pages
 	var pages []journal.Page
 	var wg sync.WaitGroup
-	for _, id := range l.others() {
+	for _, id := range nodes {
 		wg.Go(func() {
 			patience := fullAnswer
 			if l.isSlow(id) {
@@ -186,7 +238,7 @@ func (l *logs) remote(ctx context.Context, id string, q journal.Query) (page jou
 	if err != nil {
 		return page, err
 	}
-	rc, err := l.peers.do(ctx, http.MethodPost, id, rpcLogs, nil, bytes.NewReader(body))
+	rc, err := l.peers.do(ctx, http.MethodPost, id, l.kind.read, nil, bytes.NewReader(body))
 	if err != nil {
 		return page, err
 	}

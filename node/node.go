@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -31,23 +30,24 @@ import (
 //	           (mux)  └───────── consensus ────┴── state     blobs, journal: files beside Raft
 //	nodes ──── gossip port ───── gossip: members, addresses, manifests
 type Node struct {
-	cfg     Config
-	log     hclog.Logger
-	dir     *consensus.Dir
-	store   *state.Store
-	gossip  *gossip.Gossip
-	mux     *consensus.Mux
-	host    *consensus.Host
-	coord   *coordinator
-	router  *router
-	peers   *peers
-	journal *journal.Journal
-	local   *blob.Local
-	blobs   *blob.Mesh
-	logs    *logs
-	packs   *packs
-	pool    *pyexec.Pool // nil on a node without repos
-	agent   *agent       // likewise
+	cfg           Config
+	log           hclog.Logger
+	dir           *consensus.Dir
+	store         *state.Store
+	gossip        *gossip.Gossip
+	mux           *consensus.Mux
+	host          *consensus.Host
+	coord         *coordinator
+	router        *router
+	peers         *peers
+	journal       *journal.Journal // of log lines
+	points        *journal.Journal // of metrics
+	local         *blob.Local
+	blobs         *blob.Mesh
+	logs, metrics *logs
+	packs         *packs
+	pool          *pyexec.Pool // nil on a node without repos
+	agent         *agent       // likewise
 	// registered last by this start; used where modules are discovered, one at a time.
 	registered []scheduler.ModuleManifest
 	trace      *tracer
@@ -117,7 +117,7 @@ func (n *Node) openFiles() (err error) {
 		}
 	}
 	n.peers = newPeers(consensus.TCP(), n.peerAddress)
-	if n.journal, err = journal.Open(filepath.Join(n.dir.Path(), "journal"), n.log, journal.Options{}); err != nil {
+	if err := n.openJournals(); err != nil {
 		return err
 	}
 	if n.local, err = blob.Open(n.dir.Path()); err != nil {
@@ -125,7 +125,6 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.blobs = blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log)
 	n.packs = &packs{blobs: n.blobs}
-	n.logs = newLogs(id.NodeID, n.journal, n.peers, n.others, n.log)
 	return nil
 }
 
@@ -155,7 +154,7 @@ func (n *Node) openMesh() (err error) {
 	n.coord = &coordinator{host: n.host, store: n.store, log: n.log.Named("leader"), clock: boottime, trace: n.trace,
 		self: id.NodeID, settle: n.settle, packs: n.packs, packEvery: packEvery}
 	n.router = &router{host: n.host, local: n.coord, peers: n.peers, store: n.store}
-	server := &rpcServer{local: n.coord, router: n.router, manifest: n.gossip.Manifest, blobs: n.local, logs: n.logs,
+	server := &rpcServer{local: n.coord, router: n.router, manifest: n.gossip.Manifest, blobs: n.local, logs: n.logs, metrics: n.metrics,
 		load: n.load, log: n.log.Named("rpc")}
 	n.rpc = newRPC(server.handler(), n.log)
 	return nil
@@ -186,7 +185,7 @@ func (n *Node) openAgent() (err error) {
 	n.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Project: n.cfg.Project, Workspace: n.cfg.Workspace, Node: id.NodeID, NodeName: n.cfg.Name,
 			Boot: id.Boot, Slots: n.cfg.Concurrency, Provides: provides, Accepts: accepts},
-		Runner: n.pool, Values: values{n.blobs}, Log: n.logs, Logger: n.log.Named("agent"), Clock: boottime, Trace: n.trace,
+		Runner: n.pool, Values: values{n.blobs}, Log: n.logs, Metrics: n.metrics, Logger: n.log.Named("agent"), Clock: boottime, Trace: n.trace,
 		Dial: n.dialLeader, Announce: n.tellGuard,
 	})
 	return nil
@@ -196,7 +195,7 @@ func (n *Node) openAgent() (err error) {
 func (n *Node) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
-	if err := n.journal.Start(); err != nil {
+	if err := errors.Join(n.journal.Start(), n.points.Start()); err != nil {
 		return err
 	}
 	n.mux.Start()
@@ -215,6 +214,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.coord.Start()
 	n.logs.start()
+	n.metrics.start()
 	n.wg.Go(func() { n.announce(run) })
 	n.wg.Go(func() { n.careForBlobs(run) })
 	n.wg.Go(func() { n.collectBlobs(run) })
@@ -355,9 +355,8 @@ func (n *Node) shutdown(ctx context.Context) {
 			}
 			cancel()
 		}
-		if n.logs != nil {
-			n.logs.stop()
-		}
+		n.logs.stop()
+		n.metrics.stop()
 		n.coord.Stop()
 		n.gossip.Leave(500 * time.Millisecond)
 		n.rpc.Close()
@@ -383,8 +382,10 @@ func (n *Node) release() {
 	if n.peers != nil {
 		n.peers.close()
 	}
-	if n.journal != nil {
-		n.journal.Stop()
+	for _, j := range []*journal.Journal{n.journal, n.points} {
+		if j != nil {
+			j.Stop()
+		}
 	}
 	if n.local != nil {
 		n.local.Close()

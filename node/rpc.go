@@ -29,8 +29,11 @@ const (
 	rpcCollect   = "/v1/collect"    // POST what the leader has a node remove
 	rpcLogs      = "/v1/logs"       // POST a query of this node's journal
 	rpcKeep      = "/v1/keep"       // POST log lines for this node's journal
-	rpcLoad      = "/v1/load"       // GET how busy the node is
-	rpcGone      = "/v1/gone"       // POST: a guard states that nothing of a session is alive
+	// Likewise for points and definitions of metrics.
+	rpcMetrics     = "/v1/metrics"
+	rpcKeepMetrics = "/v1/keep-metrics"
+	rpcLoad        = "/v1/load" // GET how busy the node is
+	rpcGone        = "/v1/gone" // POST: a guard states that nothing of a session is alive
 )
 
 // rpcServer answers other nodes. Authentication by certificate belongs in front of it, where the mux accepts.
@@ -40,6 +43,7 @@ type rpcServer struct {
 	manifest func(hash string) ([]byte, bool)
 	blobs    *blob.Local
 	logs     *logs
+	metrics  *logs
 	load     func() (used, slots int)
 	log      hclog.Logger
 }
@@ -56,8 +60,10 @@ func (s *rpcServer) handler() http.Handler {
 	mux.HandleFunc("GET "+rpcUnleased, s.listUnleased)
 	mux.HandleFunc("GET "+rpcLogged, s.listLogged)
 	mux.HandleFunc("POST "+rpcCollect, s.collectBlobs)
-	mux.HandleFunc("POST "+rpcLogs, s.getLogs)
-	mux.HandleFunc("POST "+rpcKeep, s.keepLogs)
+	mux.HandleFunc("POST "+rpcLogs, s.getLogs(s.logs))
+	mux.HandleFunc("POST "+rpcMetrics, s.getLogs(s.metrics))
+	mux.HandleFunc("POST "+rpcKeep, s.keepLogs(s.logs))
+	mux.HandleFunc("POST "+rpcKeepMetrics, s.keepLogs(s.metrics))
 	mux.HandleFunc("GET "+rpcLoad, s.getLoad)
 	mux.HandleFunc("POST "+rpcGone, s.gone)
 	return mux
@@ -152,29 +158,34 @@ func blobError(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), code)
 }
 
-func (s *rpcServer) getLogs(w http.ResponseWriter, r *http.Request) {
-	var q journal.Query
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&q); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+// getLogs answers from this node's journal.
+func (s *rpcServer) getLogs(l *logs) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q journal.Query
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&q); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		page, err := l.local(r.Context(), q)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(page) // a client that is gone asks again
 	}
-	page, err := s.logs.local(r.Context(), q)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	_ = json.NewEncoder(w).Encode(page) // a client that is gone asks again
 }
 
 // keepLogs writes another node's lines into this node's journal, before it answers.
-func (s *rpcServer) keepLogs(w http.ResponseWriter, r *http.Request) {
-	var b copyBatch
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxMessage)).Decode(&b); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if err := s.logs.keep(r.Context(), b); err != nil {
-		http.Error(w, err.Error(), http.StatusInsufficientStorage)
+func (s *rpcServer) keepLogs(l *logs) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var b copyBatch
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxMessage)).Decode(&b); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := l.keep(r.Context(), b); err != nil {
+			http.Error(w, err.Error(), http.StatusInsufficientStorage)
+		}
 	}
 }
 

@@ -74,6 +74,8 @@ type Worker struct {
 	pool  *pyexec.Pool
 	agent *agent
 	logs  *logQueue
+	// metrics are those of its bodies, on their way.
+	metrics *logQueue
 	// registered last by this start.
 	registered []scheduler.ModuleManifest
 
@@ -110,11 +112,12 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("--accepts: %w", err)
 	}
-	w.logs = newLogQueue(remoteLogs{cfg.Client, logger}.send, logger)
+	w.logs = newLogQueue(logGather, remoteLogs{cfg.Client.PostLogs, logger}.send, logger)
+	w.metrics = newLogQueue(metricGather, remoteLogs{cfg.Client.PostMetrics, logger}.send, logger)
 	w.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Workspace: cfg.Workspace, Node: w.id, NodeName: cfg.Name, Boot: w.id, Slots: cfg.Concurrency,
 			Provides: provides, Accepts: accepts},
-		Runner: w.pool, Values: values{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger)}, Log: w.logs,
+		Runner: w.pool, Values: values{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger)}, Log: w.logs, Metrics: w.metrics,
 		Logger: logger.Named("agent"), Clock: boottime, Dial: w.dial, Announce: w.tellGuard,
 	})
 	return w, nil
@@ -123,6 +126,7 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 // Start imports the modules and connects. It fails when there is nothing to serve.
 func (w *Worker) Start(ctx context.Context) error {
 	w.wg.Go(func() { w.logs.run(w.run) })
+	w.wg.Go(func() { w.metrics.run(w.run) })
 	w.tellGuard()
 	if err := w.pool.Start(ctx); err != nil {
 		return err
@@ -193,6 +197,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 			err = fmt.Errorf("the Python processes did not end: %w", e)
 		}
 		w.logs.flush(kill)
+		w.metrics.flush(kill)
 		w.end()
 		w.wg.Wait()
 		w.release()

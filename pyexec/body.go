@@ -19,8 +19,6 @@ type body struct {
 	snapshot string // the code it runs, empty = the files as they are
 	lane     *lane  // where its executor comes from; the pool's mu guards it
 
-	metricsDropped bool // and it was told; of the goroutine that reads its messages
-
 	killed   atomic.Bool // no more calls except the last one
 	fenced   atomic.Bool // the last one is Lost
 	timedOut atomic.Bool

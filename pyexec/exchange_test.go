@@ -2,6 +2,7 @@ package pyexec
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -104,6 +105,19 @@ func handles(hs []Handle) string {
 		s += " " + x.Type + ":" + x.ID
 	}
 	return s
+}
+
+func (h *scriptHost) DefineMetric(key string, d MetricDefinition) {
+	text, _ := json.Marshal(d)
+	h.note("define %s %s", key, text)
+}
+
+func (h *scriptHost) Metric(key string, value float64, at *float64) {
+	if at == nil {
+		h.note("metric %s %v", key, value)
+		return
+	}
+	h.note("metric %s %v at %v", key, value, *at)
 }
 
 func (h *scriptHost) Group(id int, name string) { h.note("group %d %s", id, name) }

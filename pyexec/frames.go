@@ -37,27 +37,14 @@ var frames = map[string]frame{
 	"get_asset":     {request: true, code: "get_asset_error", handle: notYet("assets are")},
 	"upload_blob":   {request: true, code: "upload_error", handle: notYet("assets are")},
 	"download_blob": {request: true, code: "download_error", handle: notYet("assets are")},
-	"define_metric": {handle: noMetrics},
-	"metric":        {handle: noMetrics},
+	"define_metric": {handle: onDefineMetric},
+	"metric":        {handle: onMetric},
 }
 
 // notYet refuses a request; the SDK knows it by "not supported yet".
 func notYet(what string) func(*body, int64, json.RawMessage) error {
 	return func(*body, int64, json.RawMessage) error { return errors.New(what + " not supported yet") }
 }
-
-// noMetrics says in the body's log, once, that its metrics are dropped: nobody waits for an answer.
-func noMetrics(b *body, _ int64, _ json.RawMessage) error {
-	if !b.metricsDropped {
-		b.metricsDropped = true
-		text := "metrics are not supported yet: what this execution records is not kept"
-		b.call(func(h Host) { h.Log(levelWarning, &text, nil) })
-	}
-	return nil
-}
-
-// levelWarning is log_warning's.
-const levelWarning = 4
 
 // parse decodes params; its error is a parse_error whatever the method.
 func parse(params json.RawMessage, into any) error {

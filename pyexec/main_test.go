@@ -299,6 +299,14 @@ func (h *testHost) Suspend(_ SuspendRequest, reply func(error)) {
 	h.e.pool.Kill(h.id)
 }
 
+func (h *testHost) DefineMetric(string, MetricDefinition) {}
+
+func (h *testHost) Metric(key string, value float64, _ *float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.logs = append(h.logs, fmt.Sprintf("metric %s %v", key, value))
+}
+
 func (h *testHost) Group(id int, name string) {
 	h.group = append(h.group, fmt.Sprintf("%d:%s", id, name))
 }

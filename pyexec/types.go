@@ -93,9 +93,11 @@ type Host interface {
 	Suspend(req SuspendRequest, reply func(error)) // after an answer without error the Host kills the body
 	Group(id int, name string)                     // name "" = none
 	Log(level int, template *string, values map[string]Value)
-	Result(Result) // exactly once unless killed
-	Terminated()   // the process group is gone and reaped
-	Lost()         // killed by the guard or the fence before a result
+	DefineMetric(key string, definition MetricDefinition) // before the first point
+	Metric(key string, value float64, at *float64)        // at nil = now, in seconds since the start
+	Result(Result)                                        // exactly once unless killed
+	Terminated()                                          // the process group is gone and reaped
+	Lost()                                                // killed by the guard or the fence before a result
 }
 
 // SubmitRequest is adapter-protocol 4.1; Number is the request's number within the execution, unique and stable.

@@ -34,6 +34,12 @@ type Backend interface {
 	LogsSignal(runID string) (<-chan struct{}, func())
 	// AppendLogs keeps lines of a worker in the journal, a batch that comes again once; it may hold the caller back.
 	AppendLogs(batch string, entries []journal.Entry) error
+	// Metrics, MetricsSignal and AppendMetrics do the same for points of metrics.
+	Metrics(ctx context.Context, q journal.Query) (journal.Page, error)
+	MetricsSignal(runID string) (<-chan struct{}, func())
+	AppendMetrics(batch string, entries []journal.Entry) error
+	// MetricDefinitions are those of a run, as far as they can be had at once.
+	MetricDefinitions(ctx context.Context, runID string) []journal.Entry
 	// AttachWorker serves the connection of an agent-only process until it or ctx ends.
 	AttachWorker(ctx context.Context, project string, conn *websocket.Conn)
 	// BlobOpen, BlobHas and BlobPut give blob's own errors (ErrNotFound, ErrHashMismatch, ...), wrapped or not.

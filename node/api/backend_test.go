@@ -36,6 +36,7 @@ type memory struct {
 	soft     scheduler.Soft
 	blobs    map[string][]byte
 	entries  []journal.Entry
+	points   []journal.Entry // of metrics
 	signals  []chan struct{}
 	nodes    Nodes
 	noQuorum bool
@@ -80,6 +81,41 @@ func (m *memory) PackedRuns(_ context.Context, _ *state.View, q PackedQuery) (ou
 		}
 	}
 	return out[:min(len(out), q.Limit)], nil
+}
+
+// Metrics gives all points in one page.
+func (m *memory) Metrics(_ context.Context, q journal.Query) (page journal.Page, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if q.After != "" {
+		return page, nil
+	}
+	for _, e := range m.points {
+		if len(e.Metric.Definition) == 0 && (q.ExecutionID == "" || q.ExecutionID == e.ExecutionID) && e.RunID == q.RunID {
+			page.Entries, page.Cursor = append(page.Entries, e), "end"
+		}
+	}
+	return page, nil
+}
+
+func (m *memory) MetricsSignal(run string) (<-chan struct{}, func()) { return m.LogsSignal(run) }
+
+func (m *memory) AppendMetrics(_ string, entries []journal.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.points = append(m.points, entries...)
+	return nil
+}
+
+func (m *memory) MetricDefinitions(context.Context, string) (out []journal.Entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.points {
+		if len(e.Metric.Definition) > 0 {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func (m *memory) AppendLogs(_ string, entries []journal.Entry) error {

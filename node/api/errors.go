@@ -31,6 +31,7 @@ const (
 	CodeForbiddenOrigin = "forbidden_origin"
 	CodeProjectMismatch = "project_mismatch"
 	CodeRunRequired     = "run_required"
+	CodeRunOrExecution  = "run_or_execution_required"
 	CodeHashMismatch    = "hash_mismatch"
 	CodeInvalidKey      = "invalid_key"
 	// CodeValidationFailed: an answer does not fit the schema of its input; the details say where, as a text.
@@ -57,6 +58,7 @@ var statuses = map[string]int{
 	CodeForbidden:              http.StatusForbidden,
 	CodeProjectMismatch:        http.StatusForbidden,
 	CodeRunRequired:            http.StatusBadRequest,
+	CodeRunOrExecution:         http.StatusBadRequest,
 	CodeHashMismatch:           http.StatusBadRequest,
 	CodeInvalidKey:             http.StatusBadRequest,
 	CodeValidationFailed:       http.StatusUnprocessableEntity,

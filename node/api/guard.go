@@ -70,7 +70,7 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 
 // isRoute tells the API's paths from those of the page.
 func isRoute(path string) bool {
-	for _, p := range []string{"/api/", "/topics/", "/blobs/", "/logs", "/debug/", "/healthz", "/readyz"} {
+	for _, p := range []string{"/api/", "/topics/", "/blobs/", "/logs", "/metrics", "/debug/", "/healthz", "/readyz"} {
 		if strings.HasPrefix(path, p) {
 			return true
 		}

@@ -41,7 +41,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 		return notFound("run", q.RunID)
 	}
 	if wantsStream(r) {
-		return s.streamLogs(w, r, q)
+		return s.streamEntries(w, r, q, entrySource{s.Backend.Logs, s.Backend.LogsSignal, func(entries []journal.Entry) any { return newLogEntries(entries) }})
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
@@ -73,17 +73,33 @@ func (s *Server) postLogs(w http.ResponseWriter, r *http.Request) error {
 	b.into("messages", &entries)
 	var batch string
 	b.into("batch", &batch)
+	if err := s.checkEntries(r, b, "messages", entries); err != nil {
+		return err
+	}
+	if err := s.Backend.AppendLogs(batch, entries); err != nil {
+		return notKept(err)
+	}
+	writeJSON(w, http.StatusOK, map[string]bool{"ok": true})
+	return nil
+}
+
+func notKept(err error) error {
+	return &Error{Code: CodeUnavailable, Message: "the entries cannot be kept now: " + err.Error(), Hint: "send them again"}
+}
+
+// checkEntries refuses entries of what is no execution of a run of the caller's project.
+func (s *Server) checkEntries(r *http.Request, b *body, field string, entries []journal.Entry) error {
 	runs := map[string]bool{} // that were looked at
 	for i, e := range entries {
 		if id, ok := state.ParseExecutionID(e.ExecutionID); !ok || id.Run != e.RunID {
-			b.wrong(fmt.Sprintf("messages.%d.executionId", i), "invalid")
+			b.wrong(fmt.Sprintf("%s.%d.executionId", field, i), "invalid")
 			break
 		}
 		if e.Origin == "" {
 			entries[i].Seq = 0
 		}
 		if len(e.Origin) > maxOrigin {
-			b.wrong(fmt.Sprintf("messages.%d.origin", i), "too_long")
+			b.wrong(fmt.Sprintf("%s.%d.origin", field, i), "too_long")
 			break
 		}
 		if runs[e.RunID] {
@@ -96,14 +112,7 @@ func (s *Server) postLogs(w http.ResponseWriter, r *http.Request) error {
 			return notFound("run", e.RunID)
 		}
 	}
-	if err := b.err(); err != nil {
-		return err
-	}
-	if err := s.Backend.AppendLogs(batch, entries); err != nil {
-		return &Error{Code: CodeUnavailable, Message: "the lines cannot be kept now: " + err.Error(), Hint: "send them again"}
-	}
-	writeJSON(w, http.StatusOK, map[string]bool{"ok": true})
-	return nil
+	return b.err()
 }
 
 func logQuery(r *http.Request) (q journal.Query, err error) {
@@ -210,22 +219,29 @@ func newLogReference(raw json.RawMessage) any {
 	return executionReference{parts[0], execRef{parts[1], parts[2], parts[3]}}
 }
 
-// streamLogs sends what exists and then what arrives, until the client goes or the node stops.
-func (s *Server) streamLogs(w http.ResponseWriter, r *http.Request, q journal.Query) error {
+// entrySource is where a stream of entries comes from, and how it is written.
+type entrySource struct {
+	query  func(context.Context, journal.Query) (journal.Page, error)
+	signal func(run string) (<-chan struct{}, func())
+	write  func([]journal.Entry) any
+}
+
+// streamEntries sends what exists and then what arrives, until the client goes or the node stops.
+func (s *Server) streamEntries(w http.ResponseWriter, r *http.Request, q journal.Query, from entrySource) error {
 	ctx, done, ok := s.lasting(r)
 	if !ok {
 		return &Error{Code: CodeUnavailable, Message: "this node is stopping", Hint: "ask another node"}
 	}
 	defer done()
-	signal, cancel := s.Backend.LogsSignal(q.RunID) // before the first look, so that nothing falls in between
+	signal, cancel := from.signal(q.RunID) // before the first look, so that nothing falls in between
 	defer cancel()
 	q.After = ""
-	page, err := s.Backend.Logs(ctx, q)
+	page, err := from.query(ctx, q)
 	if err != nil {
 		return err
 	}
 	out := newEvents(w)
-	err = out.send(newLogEntries(page.Entries))
+	err = out.send(from.write(page.Entries))
 	for last := time.Now(); err == nil; {
 		if page.Cursor != "" {
 			q.After = page.Cursor
@@ -236,12 +252,12 @@ func (s *Server) streamLogs(w http.ResponseWriter, r *http.Request, q journal.Qu
 		if ctx.Err() != nil {
 			return nil
 		}
-		if page, err = s.Backend.Logs(ctx, q); err != nil {
+		if page, err = from.query(ctx, q); err != nil {
 			break
 		}
 		switch {
 		case len(page.Entries) > 0:
-			err, last = out.send(newLogEntries(page.Entries)), time.Now()
+			err, last = out.send(from.write(page.Entries)), time.Now()
 		case time.Since(last) >= aliveEvery:
 			err, last = out.alive(), time.Now()
 		}

@@ -74,6 +74,8 @@ var routes = []route{
 	{"PUT", "/blobs/{key...}", permSubmit, (*Server).putBlob, "store a blob under its key"},
 	{"GET", "/logs", permRead, (*Server).logs, "log lines of a run, live with Accept: text/event-stream"},
 	{"POST", "/logs", permWorker, (*Server).postLogs, "keep log lines of a worker"},
+	{"GET", "/metrics", permRead, (*Server).metrics, "points that executions recorded, live with Accept: text/event-stream"},
+	{"POST", "/metrics", permWorker, (*Server).postMetrics, "keep points of a worker"},
 	{"GET", "/debug/pprof/{name...}", permAdmin, (*Server).profile, "Go's profiles of this node, with --pprof"},
 }
 

@@ -150,6 +150,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) error {
 	if doc == nil {
 		return noRun(view, workspace, id)
 	}
+	s.define(r.Context(), id, doc.Steps)
 	writeJSON(w, http.StatusOK, doc)
 	return nil
 }

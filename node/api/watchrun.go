@@ -43,6 +43,7 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 	doc := emptyRunDoc(v, run.Run)
 	var changed memdb.WatchSet
 	doc.Steps, changed = watch.look(v)
+	s.define(ctx, id, doc.Steps)
 	if out.send(runEvent{Index: v.Index(), Document: doc}) != nil {
 		return nil
 	}
@@ -55,6 +56,7 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 		began = time.Now()
 		var steps map[string]*stepDoc
 		steps, changed = watch.look(v)
+		s.define(ctx, id, steps)
 		switch {
 		case len(steps) > 0:
 			err = out.send(runEvent{Index: v.Index(), Steps: steps})

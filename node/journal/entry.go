@@ -27,6 +27,15 @@ type Entry struct {
 	Level       int              `json:"level"`
 	Template    *string          `json:"template"`
 	Values      map[string]Value `json:"values,omitempty"`
+	Metric      *Metric          `json:"metric,omitempty"` // instead of a text
+}
+
+// Metric is a point of a series, or, with a Definition, how the series is drawn. At is its place on the x axis.
+type Metric struct {
+	Key        string          `json:"key"`
+	Value      float64         `json:"value"`
+	At         float64         `json:"at"`
+	Definition json.RawMessage `json:"definition,omitempty"`
 }
 
 // levelWarning is the level of what the journal itself has to say.

@@ -38,7 +38,15 @@ func newFilter(q Query) (filter, error) {
 func (f filter) matches(e Entry) bool {
 	return (f.ExecutionID == "" || e.ExecutionID == f.ExecutionID) &&
 		(len(f.Workspaces) == 0 || slices.Contains(f.Workspaces, e.WorkspaceID)) &&
-		e.Timestamp >= f.From && e.Level >= f.Level && (f.grep == nil || f.grep.MatchString(text(e)))
+		f.matchesMetric(e.Metric) && e.Timestamp >= f.From && e.Level >= f.Level && (f.grep == nil || f.grep.MatchString(text(e)))
+}
+
+func (f filter) matchesMetric(m *Metric) bool {
+	if f.Kind == "" && len(f.Keys) == 0 {
+		return true
+	}
+	return m != nil && (f.Kind == "" || (f.Kind == Definitions) == (len(m.Definition) > 0)) &&
+		(len(f.Keys) == 0 || slices.Contains(f.Keys, m.Key))
 }
 
 var placeholder = regexp.MustCompile(`\{[A-Za-z_][A-Za-z0-9_]*\}`)

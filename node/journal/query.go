@@ -14,6 +14,15 @@ const (
 	maxPageBytes = 8 << 20
 )
 
+// Kind is what of a journal of metrics is asked for.
+type Kind string
+
+// The kinds of entries; "" is all.
+const (
+	Points      Kind = "points"
+	Definitions Kind = "definitions"
+)
+
 // Query asks for entries of one run.
 type Query struct {
 	RunID       string   `json:"runId"`
@@ -23,6 +32,8 @@ type Query struct {
 	From        int64    `json:"from,omitempty"`  // ms; earlier ones are left out
 	Level       int      `json:"level,omitempty"` // lower ones are left out
 	Grep        string   `json:"grep,omitempty"`  // regular expression (RE2); lines without a match are left out
+	Kind        Kind     `json:"kind,omitempty"`
+	Keys        []string `json:"keys,omitempty"`  // of metrics; empty: all
 	Limit       int      `json:"limit,omitempty"` // 0 or above MaxPage: MaxPage
 }
 

@@ -44,15 +44,16 @@ type Retries struct {
 
 // Execution is one attempt of a step.
 type Execution struct {
-	ExecutionID  string             `json:"executionId"`
-	CreatedAt    int64              `json:"createdAt"`
-	ExecuteAfter *int64             `json:"executeAfter"`
-	AssignedAt   *int64             `json:"assignedAt"`
-	CompletedAt  *int64             `json:"completedAt"`
-	Groups       map[string]*string `json:"groups"`
-	Children     []Child            `json:"children"`
-	Result       *Result            `json:"result"`
-	Node         *string            `json:"node"` // name of the node that ran it
+	ExecutionID  string                      `json:"executionId"`
+	CreatedAt    int64                       `json:"createdAt"`
+	ExecuteAfter *int64                      `json:"executeAfter"`
+	AssignedAt   *int64                      `json:"assignedAt"`
+	CompletedAt  *int64                      `json:"completedAt"`
+	Groups       map[string]*string          `json:"groups"`
+	Children     []Child                     `json:"children"`
+	Result       *Result                     `json:"result"`
+	Node         *string                     `json:"node"` // name of the node that ran it
+	Metrics      map[string]MetricDefinition `json:"metrics"`
 }
 
 // Child is a step that an execution submitted.

@@ -32,6 +32,12 @@ func (c *Client) PostLogs(ctx context.Context, batch string, messages []json.Raw
 	return err
 }
 
+// PostMetrics hands over points and definitions of metrics, encoded entries of journal, likewise.
+func (c *Client) PostMetrics(ctx context.Context, batch string, entries []json.RawMessage) error {
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/metrics", body: map[string]any{"batch": batch, "entries": entries}})
+	return err
+}
+
 // UploadBlob stores a blob under its key, the SHA-256 of the content, as long as ctx allows. It tries once.
 func (c *Client) UploadBlob(ctx context.Context, key string, content io.Reader) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.Base+"/blobs/"+url.PathEscape(key), content)
