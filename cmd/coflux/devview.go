@@ -23,6 +23,9 @@ type logCollector struct {
 	client *client.Client
 
 	query client.LogQuery
+	// progress is followed along; ended returns when that is over.
+	progress *bars
+	ended    func()
 
 	mu    sync.Mutex // guards the next field
 	lines []outputLine
@@ -39,6 +42,7 @@ func collectLogs(ctx context.Context, c *client.Client, workspace, run string) *
 	ctx, cancel := context.WithCancel(ctx)
 	l := &logCollector{cancel: cancel, done: make(chan struct{}), client: c,
 		query: client.LogQuery{Run: run, Workspaces: []string{workspace}}}
+	l.progress, l.ended = followBars(ctx, c, workspace, run)
 	go func() {
 		defer close(l.done)
 		// A log that can not be followed leaves the run's outcome unharmed.
@@ -100,6 +104,7 @@ func (l *logCollector) complete(ctx context.Context) {
 func (l *logCollector) stop() {
 	l.cancel()
 	<-l.done
+	l.ended()
 }
 
 // newDevView shows the steps as a live tree on a terminal, as lines elsewhere; both with the output.
@@ -120,7 +125,7 @@ type devTree struct {
 func (v *devTree) update(*client.Run, []string) {}
 
 func (v *devTree) tick(doc *client.Run, now time.Time) {
-	lines := treeLines(v.run, doc, now)
+	lines := treeLines(v.run, doc, now, v.logs.progress)
 	all := v.logs.all()
 	for _, l := range all[max(len(all)-liveOutput, 0):] {
 		lines = append(lines, l.line(doc))
@@ -130,7 +135,7 @@ func (v *devTree) tick(doc *client.Run, now time.Time) {
 
 func (v *devTree) finish(doc *client.Run, now time.Time) {
 	v.logs.complete(context.Background())
-	lines := treeLines(v.run, doc, now)
+	lines := treeLines(v.run, doc, now, v.logs.progress)
 	for _, l := range v.logs.all() {
 		lines = append(lines, l.line(doc))
 	}

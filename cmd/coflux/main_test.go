@@ -146,7 +146,7 @@ func TestTreeLines(t *testing.T) {
 		fakeStep("R1", 6, "child", `"R1:5:2"`, "", `{"type":"spawned","execution":{"executionId":"R2:1:1","module":"m","target":"t"},"result":null}`),
 	))
 	var got []string
-	for _, l := range treeLines("R1", doc, time.UnixMilli(fakeCreated+2010)) {
+	for _, l := range treeLines("R1", doc, time.UnixMilli(fakeCreated+2010), nil) {
 		got = append(got, l.render(0, false))
 	}
 	want := []string{
@@ -172,7 +172,7 @@ func TestTreeOfRetries(t *testing.T) {
 			at := strings.LastIndex(text, `"executeAfter":null`)
 			text = text[:at] + `"executeAfter":` + fmt.Sprint(fakeCreated+5010) + text[at+len(`"executeAfter":null`):]
 		}
-		for _, l := range treeLines("R1", decodeRun(t, text), time.UnixMilli(fakeCreated+2010)) {
+		for _, l := range treeLines("R1", decodeRun(t, text), time.UnixMilli(fakeCreated+2010), nil) {
 			got = append(got, l.render(0, false))
 		}
 	}

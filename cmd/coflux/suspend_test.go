@@ -17,7 +17,7 @@ func TestSuspendedSteps(t *testing.T) {
 		fakeStep("R1", 2, "polls", `"R1:1:2"`, "", recurred, "queued"),
 	))
 	var got []string
-	for _, l := range treeLines("R1", doc, time.UnixMilli(fakeCreated+2010)) {
+	for _, l := range treeLines("R1", doc, time.UnixMilli(fakeCreated+2010), nil) {
 		got = append(got, l.render(0, false))
 	}
 	if diff := cmp.Diff("○ 1:2 example1.repo/saves [R1]  n1  suspended", got[0]); diff != "" || !strings.HasSuffix(got[len(got)-1], "Queued") {

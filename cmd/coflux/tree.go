@@ -11,9 +11,9 @@ import (
 )
 
 // treeLines draws a run: a line per step, children below their parent, a named group of several
-// children as one line with its first member.
-func treeLines(runID string, doc *client.Run, now time.Time) []line {
-	t := &tree{runID: runID, doc: doc, now: now, seen: map[string]bool{}}
+// children as one line with its first member. progress may be nil.
+func treeLines(runID string, doc *client.Run, now time.Time, progress *bars) []line {
+	t := &tree{runID: runID, doc: doc, now: now, progress: progress, seen: map[string]bool{}}
 	t.step(runID+":1", 0)
 	// Steps that no latest attempt points to (children of an earlier attempt) come behind.
 	for _, id := range sortedSteps(doc) {
@@ -23,11 +23,12 @@ func treeLines(runID string, doc *client.Run, now time.Time) []line {
 }
 
 type tree struct {
-	runID string
-	doc   *client.Run
-	now   time.Time
-	seen  map[string]bool
-	lines []line
+	runID    string
+	doc      *client.Run
+	now      time.Time
+	progress *bars
+	seen     map[string]bool
+	lines    []line
 }
 
 func sortedSteps(doc *client.Run) []string {
@@ -165,6 +166,11 @@ func (t *tree) facts(e *client.Execution, suspended bool) line {
 			style = red
 		}
 		l = append(l, span{style, "  " + note})
+	}
+	if e != nil && e.Result == nil {
+		for _, b := range t.progress.of(e.ExecutionID) {
+			l = append(l, span{cyan, "  " + b.text()})
+		}
 	}
 	return l
 }

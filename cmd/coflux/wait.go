@@ -89,8 +89,12 @@ func detached(ctx context.Context, run string, err error) error {
 
 // waitTree shows the live tree until every step's latest attempt has a result.
 func (a *app) waitTree(ctx context.Context, c *client.Client, workspace, run string) error {
-	view := &treeView{run: run, screen: &screen{out: a.stdout, size: a.size}}
+	following, cancel := context.WithCancel(ctx)
+	progress, ended := followBars(following, c, workspace, run)
+	view := &treeView{run: run, progress: progress, screen: &screen{out: a.stdout, size: a.size}}
 	doc, err := a.watch(ctx, c, workspace, run, view)
+	cancel()
+	ended()
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(a.stderr, "Detached. Workflow still running.")
 		return nil
@@ -206,16 +210,19 @@ func (a *app) watch(ctx context.Context, c *client.Client, workspace, run string
 
 // treeView redraws the tree in place.
 type treeView struct {
-	run    string
-	screen *screen
+	run      string
+	progress *bars
+	screen   *screen
 }
 
 func (v *treeView) update(*client.Run, []string) {}
 
-func (v *treeView) tick(doc *client.Run, now time.Time) { v.screen.draw(treeLines(v.run, doc, now)) }
+func (v *treeView) tick(doc *client.Run, now time.Time) {
+	v.screen.draw(treeLines(v.run, doc, now, v.progress))
+}
 
 func (v *treeView) finish(doc *client.Run, now time.Time) {
-	v.screen.finish(treeLines(v.run, doc, now))
+	v.screen.finish(treeLines(v.run, doc, now, v.progress))
 }
 
 // printFailure tells why a run failed, as Python would.
