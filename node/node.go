@@ -216,6 +216,7 @@ func (n *Node) Start(ctx context.Context) error {
 	n.logs.start()
 	n.metrics.start()
 	n.wg.Go(func() { n.announce(run) })
+	n.wg.Go(func() { n.retireLogs(run) })
 	n.wg.Go(func() { n.careForBlobs(run) })
 	n.wg.Go(func() { n.collectBlobs(run) })
 	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version, Profile: n.cfg.Profile, SuperTokenHash: n.cfg.SuperTokenHash,
