@@ -149,7 +149,7 @@ func TestLogsAreFollowedFromAnyNode(t *testing.T) {
 	hear("end f")
 	took := time.Since(began)
 	t.Logf("a line was heard by another node after %s", took.Round(time.Millisecond))
-	if took > time.Second { // half a second, and a machine that is busy with other tests
+	if took > 2*time.Second { // half a second, and a machine that is busy with other tests
 		t.Errorf("a line was heard after %s", took)
 	}
 	cancel()
