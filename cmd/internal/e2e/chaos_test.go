@@ -41,7 +41,7 @@ type chaos struct {
 func TestChaos(t *testing.T) {
 	slow(t)
 	t.Parallel()
-	c := &chaos{m: startMesh(t, 3), seed: rand.Uint64()}
+	c := &chaos{m: startMesh(t, 3, "--pack-after", "1s"), seed: rand.Uint64()}
 	if text := os.Getenv("COFLUX_SEED"); text != "" {
 		var err error
 		if c.seed, err = strconv.ParseUint(text, 10, 64); err != nil {
