@@ -45,6 +45,11 @@ func TestSimulator(t *testing.T) {
 		seeds = min(seeds, 300)
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // histories are short-lived
+	for _, seed := range keptSeeds {
+		if err := simulate(seed, nil); err != nil {
+			t.Fatalf("seed %d: %v\nreplay: COFLUX_SIM_SEED=%d go test ./scheduler -run TestSimulator -v", seed, err, seed)
+		}
+	}
 	var next atomic.Uint64
 	var failed atomic.Bool
 	var workers sync.WaitGroup
@@ -60,9 +65,6 @@ func TestSimulator(t *testing.T) {
 	}
 	workers.Wait()
 }
-
-// violation ends a history.
-type violation struct{ error }
 
 // sim is one history. It is used by one goroutine.
 type sim struct {

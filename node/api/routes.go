@@ -56,6 +56,7 @@ var routes = []route{
 	{"POST", "/api/get_input", permRead, (*Server).getInput, "an input: what is asked, and how it ended"},
 	{"POST", "/api/respond_input", permSubmit, (*Server).respondInput, "answer an input"},
 	{"POST", "/api/dismiss_input", permSubmit, (*Server).dismissInput, "end an input without an answer"},
+	{"GET", "/api/search", permRead, (*Server).search, "modules and targets by the beginnings of their names"},
 	{"GET", "/api/history", permRead, (*Server).history, "what is packed of finished runs, and how long it is kept"},
 	{"POST", "/api/set_history", permAdmin, (*Server).setHistory, "how long finished runs stay in memory, and what is kept of them"},
 	{"GET", "/api/runs", permRead, (*Server).listRuns, "runs of a workspace, newest first"},
