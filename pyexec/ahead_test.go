@@ -162,10 +162,7 @@ func TestTemplateOfAModuleDies(t *testing.T) {
 	t.Parallel()
 	said := &lines{}
 	e := newEngine(t, func(c *Config) { c.Executor, c.Logger = ahead, hclog.New(&hclog.LoggerOptions{Output: said}) })
-	old := e.pids()
-	if len(old) != 2 {
-		t.Fatalf("templates %v, want the bare one and one for the module", old)
-	}
+	old := waitTemplates(t, 2, e.pids) // the bare one and one for the module; what they have just forked looks like them
 	var busy []*testHost
 	for range 12 {
 		busy = append(busy, e.start(Job{Target: "echo", Arguments: values(t, 1)}))
