@@ -19,7 +19,7 @@ import (
 const (
 	logBatch   = 500                   // lines of one request
 	logBytes   = 512 << 10             // of one request, about: a node takes 1 MiB
-	logPending = 8 << 20               // bytes that wait, in all
+	logPending = 4 << 20               // bytes that wait, in all
 	logGather  = 50 * time.Millisecond // for which lines wait for company
 	// metricGather is for which points wait (semantics 24: 0.2 s).
 	metricGather = 200 * time.Millisecond
@@ -261,6 +261,7 @@ func (l *logQueue) taken(n int) {
 	for _, q := range l.pending[:n] {
 		l.bytes -= len(q.text)
 	}
+	clear(l.pending[:n]) // what was handed over is not held on to
 	l.pending, l.sent = l.pending[n:], l.sent+n
 	l.markGapsLocked()
 	close(l.room)
