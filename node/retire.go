@@ -29,9 +29,12 @@ func (n *Node) retireLogs(ctx context.Context) {
 	}
 }
 
-// retire drops what is older than a time and of runs that a view does not know, neither in its tables nor in packs.
+// retire drops what is older than a time and of runs whose history a view does not have, neither in its tables nor in packs.
 func retire(n *Node, view *state.View, before time.Time) {
-	gone := func(run string) bool { return view.Run(run) == nil && view.Packed(run) == nil }
+	gone := func(run string) bool {
+		p := view.Packed(run)
+		return view.Run(run) == nil && (p == nil || p.Lost(run))
+	}
 	for _, j := range []*journal.Journal{n.journal, n.points} {
 		dropped, err := j.Retire(before, gone)
 		if err != nil {
