@@ -127,10 +127,12 @@ func (v *View) Kept(workspace, key string) iter.Seq[*Kept] {
 func (v *View) OldestKept() iter.Seq[*Kept] { return walk[*Kept](v, TableKept, "age", "", "") }
 
 // packIndex says where to look for a packed run: a hint that the rows of a view confirm or not. It is made of the rows of
-// table packs and is no part of the state. Entries are only added, as older views may need them, until too many are stale.
+// table packs and is no part of the state. It names each run that was ever packed once, and forgets none: older views may need
+// it. What it says of a run that has moved, or for whom a decision was thrown away, costs a search.
 type packIndex struct {
 	mu    sync.RWMutex // guards all below
 	packs []string
+	free  []int32          // places in packs whose pack is gone
 	place map[string]int32 // in packs, by id
 	runs  map[uint64]int32 // place of the pack, by hash of the run's id
 }
@@ -159,14 +161,30 @@ func (x *packIndex) add(p *Pack) {
 	defer x.mu.Unlock()
 	i, ok := x.place[p.ID]
 	if !ok {
-		i = int32(len(x.packs))
-		x.packs = append(x.packs, p.ID)
+		if n := len(x.free); n > 0 {
+			i, x.free = x.free[n-1], x.free[:n-1]
+			x.packs[i] = p.ID
+		} else {
+			i = int32(len(x.packs))
+			x.packs = append(x.packs, p.ID)
+		}
 		x.place[p.ID] = i
 	}
 	for _, text := range []string{p.Runs, p.Removed} {
 		for run := range strings.FieldsSeq(text) {
 			x.runs[xxhash.Sum64String(run)] = i
 		}
+	}
+}
+
+// drop gives the place of a pack that is gone to the next one: packs are merged for ever.
+func (x *packIndex) drop(pack string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if i, ok := x.place[pack]; ok {
+		delete(x.place, pack)
+		x.packs[i] = ""
+		x.free = append(x.free, i)
 	}
 }
 

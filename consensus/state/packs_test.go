@@ -94,7 +94,7 @@ func TestPackedRunsAreFound(t *testing.T) {
 		}
 	}
 	before := s.View()
-	check(old)
+	check(old) // before any
 	check(before, "R1 P1 true false", "R2 P1 false true", "R22 P1 true false", "R3 P1 true false", "R4 P2 true false")
 	commit(t, s, 3, func(tx *Tx) error { // merged, without R3
 		tx.Delete(tx.Pack("P1"))
@@ -103,6 +103,14 @@ func TestPackedRunsAreFound(t *testing.T) {
 		return nil
 	})
 	check(s.View(), "R1 P3 true false", "R2 P3 false true", "R22 P3 true false", "R4 P3 true false")
+	check(before, "R1 P1 true false", "R2 P1 false true", "R22 P1 true false", "R3 P1 true false", "R4 P2 true false")
+	if n := len(s.packed.packs); n != 3 {
+		t.Errorf("%d packs are remembered, of which one is there", n)
+	}
+	commit(t, s, 4, put(&Pack{ID: "P4", Workspace: "W", Runs: Lines("R6")})) // in the place of one that is gone
+	if n := len(s.packed.packs); n != 3 || find(s.View(), "R6") != "P4 true false" {
+		t.Errorf("%d packs are remembered, R6 is in %q", n, find(s.View(), "R6"))
+	}
 	check(before, "R1 P1 true false", "R2 P1 false true", "R22 P1 true false", "R3 P1 true false", "R4 P2 true false")
 	restored := New()
 	var buf strings.Builder

@@ -99,6 +99,9 @@ func applyEffect(txn *memdb.Txn, effect Effect, packed *packIndex) (uint64, erro
 		if err != nil || old == nil {
 			return 0, fmt.Errorf("delete from %v: row not found (%v)", effect.Table, err)
 		}
+		if effect.Table == TablePacks {
+			packed.drop(string(effect.Key))
+		}
 		return old.(Row).common().share, txn.Delete(effect.Table.name(), old)
 	}
 	row, err := effect.row()
