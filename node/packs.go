@@ -66,7 +66,7 @@ func (p *packs) open(ctx context.Context, key string) (*pack.Reader, error) {
 	return reader, nil
 }
 
-// refs reads what putRefs stored.
+// refs reads the keys of blobs that a packWriter stored.
 func (p *packs) refs(ctx context.Context, key string) (keys []string, err error) {
 	path, err := p.blobs.Path(ctx, key)
 	if err != nil {
@@ -89,7 +89,7 @@ func (p *packs) refs(ctx context.Context, key string) (keys []string, err error)
 type packedRun struct {
 	run, pack string
 	rows      []state.Effect
-	digest    uint64
+	summary   pack.Summary
 	view      *state.View // of the rows
 }
 
@@ -116,7 +116,7 @@ func (p *packs) read(ctx context.Context, v *state.View, run string) (*packedRun
 	if err != nil {
 		return nil, err
 	}
-	return &packedRun{run, at.ID, rows, summary.Digest, view}, nil
+	return &packedRun{run, at.ID, rows, summary, view}, nil
 }
 
 // withLinked reads a packed run and the packed runs that its links lead to, and theirs: what is led to comes first.

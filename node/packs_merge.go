@@ -1,11 +1,9 @@
 package node
 
 import (
-	"bytes"
 	"context"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
-	"github.com/coflux-mesh/coflux/node/pack"
 	"github.com/coflux-mesh/coflux/scheduler"
 )
 
@@ -14,6 +12,9 @@ const (
 	mergeRuns = packRuns / 4
 	mergeFrom = 4
 	mergeMost = 16
+	// mergeIDs bounds what the ids of the runs that a pack has or had may take, bytes, for it to be merged further: its row has to
+	// fit an entry.
+	mergeIDs = 16 << 10
 )
 
 // merge puts one pack in the place of several small ones.
@@ -27,7 +28,7 @@ func (p *packer) merge(ctx context.Context) error {
 		seen[at.Workspace] = true
 		var small []*state.Pack
 		for at := range v.PacksOf(at.Workspace) {
-			if at.Count() >= mergeRuns || at.Size > packBytes/4 {
+			if at.Count() >= mergeRuns || at.Size > packBytes/4 || len(at.Runs)+len(at.Removed) > mergeIDs {
 				if len(small) >= mergeFrom {
 					break
 				}
@@ -48,50 +49,25 @@ func (p *packer) merge(ctx context.Context) error {
 }
 
 func (p *packer) mergePacks(ctx context.Context, v *state.View, from []*state.Pack) error {
-	var file bytes.Buffer
-	writer := pack.NewWriter(&file)
-	request := &scheduler.MergePacks{Pack: newPackID(), First: from[0].First, Last: from[0].Last}
-	refs, targets, count := map[string]bool{}, map[string]bool{}, 0
+	w, request := newPackWriter(), &scheduler.MergePacks{}
 	for _, old := range from {
 		merged := scheduler.MergedPack{Pack: old.ID}
-		request.First, request.Last = min(request.First, old.First), max(request.Last, old.Last)
 		for run := range old.List() {
-			reader, err := p.packs.open(ctx, old.BlobKey)
+			r, err := p.packs.read(ctx, v, run)
+			if err == nil {
+				err = w.add(r.summary, r.rows)
+			}
 			if err != nil {
 				return err
 			}
-			rows, summary, ok, err := reader.Rows(run)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				continue // the decision refuses what lacks a run
-			}
-			view, err := state.NewView(rows)
-			if err != nil {
-				return err
-			}
-			for row := range view.RunRows(run) {
-				for key := range state.BlobKeys(row) {
-					refs[key] = true
-				}
-			}
-			writer.Add(summary, rows)
-			targets[summary.Module+"/"+summary.Target] = true
-			merged.Runs, count = append(merged.Runs, run), count+1
+			merged.Runs = append(merged.Runs, run)
 		}
 		request.From = append(request.From, merged)
 	}
-	if err := writer.Close(); err != nil {
-		return err
-	}
-	var err error
-	if count > 0 {
-		request.Targets = listed(targets)
-		if request.BlobKey, request.Size, err = p.packs.blobs.Put(ctx, &file); err != nil {
-			return err
-		}
-		if request.RefsKey, err = p.packs.putRefs(ctx, refs); err != nil {
+	request.File = w.row
+	if w.bytes > 0 {
+		var err error
+		if request.File, err = w.store(ctx, p.packs.blobs); err != nil {
 			return err
 		}
 	}

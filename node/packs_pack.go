@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +33,6 @@ const (
 	maxKeptValue = 2 << 10
 	// keptInline is up to where such a value stays in the state; a larger one becomes a blob.
 	keptInline = 256
-	// maxPackTargets is how many workflows a pack lists.
-	maxPackTargets = 64
 )
 
 // packer packs finished runs while this node leads.
@@ -160,44 +155,24 @@ func ulidOrder(ms int64) string {
 // pack writes the runs of one workspace into a pack, stores that, and has them leave the tables. done is false when nothing
 // left.
 func (p *packer) pack(ctx context.Context, v *state.View, workspace string, before int64, runs []readyRun) (done bool, err error) {
-	var file bytes.Buffer
-	writer := pack.NewWriter(&file)
-	request := scheduler.PackRuns{Pack: newPackID(), Workspace: workspace, Before: before}
+	w := newPackWriter()
+	request := scheduler.PackRuns{Workspace: workspace, Before: before}
 	var packed []scheduler.PackedRun
-	sizes, refs, targets, size := []int{}, map[string]bool{}, map[string]bool{}, 0
+	var sizes []int
 	for _, r := range runs {
 		rows, digest, err := state.EncodeRun(v, r.id)
+		if err == nil {
+			err = w.add(summarise(v, v.Run(r.id)), rows)
+		}
 		if err != nil {
 			return false, err
 		}
-		run := v.Run(r.id)
-		writer.Add(summarise(v, run), rows)
-		for row := range v.RunRows(r.id) {
-			for key := range state.BlobKeys(row) {
-				refs[key] = true
-			}
-		}
 		packed, sizes = append(packed, scheduler.PackedRun{ID: r.id, Digest: digest, Kept: p.kept(ctx, v, r.id)}), append(sizes, len(rows))
-		if request.First == 0 || run.CreatedAt < request.First {
-			request.First = run.CreatedAt
-		}
-		request.Last = max(request.Last, run.CreatedAt)
-		targets[run.Module+"/"+run.Target] = true
-		for _, row := range rows {
-			size += len(row.Row)
-		}
-		if size > packBytes {
+		if w.bytes > packBytes {
 			break
 		}
 	}
-	if err := writer.Close(); err != nil {
-		return false, err
-	}
-	request.Targets = listed(targets)
-	if request.BlobKey, request.Size, err = p.packs.blobs.Put(ctx, &file); err != nil {
-		return false, err
-	}
-	if request.RefsKey, err = p.packs.putRefs(ctx, refs); err != nil {
+	if request.File, err = w.store(ctx, p.packs.blobs); err != nil {
 		return false, err
 	}
 	return p.submit(ctx, request, packed, sizes)
@@ -223,7 +198,7 @@ func (p *packer) submit(ctx context.Context, request scheduler.PackRuns, packed 
 		}
 		from, request.Evict = to, 0
 	}
-	row, left := p.store.View().Pack(request.Pack), 0
+	row, left := p.store.View().Pack(request.File.ID), 0
 	if row != nil {
 		left = row.Count()
 	}
@@ -232,7 +207,7 @@ func (p *packer) submit(ctx context.Context, request scheduler.PackRuns, packed 
 			p.blocked[r.ID] = p.logTime() + packAgain
 		}
 	}
-	p.log.Debug("finished runs were packed", "pack", request.Pack, "runs", left, "of", len(packed), "bytes", request.Size)
+	p.log.Debug("finished runs were packed", "pack", request.File.ID, "runs", left, "of", len(packed), "bytes", request.File.Size)
 	return left > 0, nil
 }
 
@@ -278,29 +253,3 @@ func (p *packer) overfull() int {
 	}
 	return max(0, min(n-maxKept, packRows))
 }
-
-// listed are the names in order, none when they are too many.
-func listed(names map[string]bool) []string {
-	if len(names) > maxPackTargets {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// putRefs stores the keys of blobs that the runs of a pack refer to, 32 bytes each in their order; "" when there are none.
-func (p *packs) putRefs(ctx context.Context, refs map[string]bool) (string, error) {
-	if len(refs) == 0 {
-		return "", nil
-	}
-	var file bytes.Buffer
-	for _, key := range slices.Sorted(maps.Keys(refs)) {
-		if raw, err := hex.DecodeString(key); err == nil {
-			file.Write(raw)
-		}
-	}
-	key, _, err := p.blobs.Put(ctx, &file)
-	return key, err
-}
-
-// newPackID is like no other.
-func newPackID() string { return "P" + ulid.MustNew(ulid.Now(), rand.Reader).String() }

@@ -111,7 +111,7 @@ func (l *leader) unpack(run string) error {
 func unpacking(runs []*packedRun) (out []*scheduler.UnpackRuns) {
 	bytes := unpackBytes + 1
 	for _, r := range runs {
-		part := scheduler.UnpackedRun{Run: r.run, Pack: r.pack, Digest: r.digest}
+		part := scheduler.UnpackedRun{Run: r.run, Pack: r.pack, Digest: r.summary.Digest}
 		size, from := 0, 0
 		for i, row := range r.rows {
 			if size += row.Size(); size > unpackBytes && i > from {

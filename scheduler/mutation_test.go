@@ -182,7 +182,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"pack: what others have the outcome of goes", "scheduler/packs.go", "other.Run != run && !together[other.Run]", "other.Run == \"\""},
 	{"pack: what is not over goes", "scheduler/packs.go", "e.Result == nil || e.CompletedAt > before || Outcome(v, e.ID()) == nil", "e.Result == nil"},
 	{"pack: a large run stays in part", "scheduler/packs.go", "return len(rows), len(rows) < limit", "return len(rows), true"},
-	{"pack: a run in a pack forgets the others", "scheduler/packs.go", "\tfor id := range pack.List() {\n\t\tids = append(ids, id)\n\t}\n", ""},
+	{"pack: a run in a pack forgets the others", "scheduler/packs.go", "ids := slices.Collect(pack.List())", "ids := slices.Collect(pack.List())[:0]"},
 	{"pack: an older value takes the place of a newer", "scheduler/packs.go", "case old.CreatedAt >= k.CreatedAt && old.CompletedAt >= k.CompletedAt:\n\t\t\treturn", "case false:\n\t\t\treturn"},
 	{"pack: kept values are never too old", "scheduler/packs.go", "d.now-k.CompletedAt > *age", "false"},
 	{"pack: a hit does not carry the value", "scheduler/cache.go", "Link: k.Execution, Value: &k.Value}", "Link: k.Execution}"},

@@ -1,24 +1,49 @@
 package scheduler
 
 import (
+	"slices"
+
 	"github.com/coflux-mesh/coflux/consensus/state"
 )
 
 // PackRuns has finished runs leave the tables for a pack, which is stored by now. It is asked by the leader itself, some runs
 // at a time; runs that have changed since they were written, or cannot be missed, stay. A repeat changes nothing.
 type PackRuns struct {
-	// Pack is the id of the pack; the fields up to RefsKey are those of its row.
-	Pack, Workspace string
-	BlobKey         string
-	Size            int64
-	First, Last     int64
-	Targets         []string
-	RefsKey         string
+	File      PackFile
+	Workspace string
 	// Before: nothing may have happened in the runs after this log time, milliseconds.
 	Before int64
 	Runs   []PackedRun
 	// Evict is how many of the oldest kept values make room.
 	Evict int
+}
+
+// PackFile is a pack that is stored; the fields are those of its row.
+type PackFile struct {
+	ID          string
+	BlobKey     string
+	Size        int64
+	First, Last int64
+	Targets     []string
+	RefsKey     string
+}
+
+func (f *PackFile) row(workspace string) *state.Pack {
+	return &state.Pack{ID: f.ID, Workspace: workspace, BlobKey: f.BlobKey, Size: f.Size, First: f.First, Last: f.Last, Targets: f.Targets, RefsKey: f.RefsKey}
+}
+
+// putPack writes a pack's row, or removes it when nothing is left to be known of the pack. Where no runs are left its file is not
+// needed any more.
+func (d *decision) putPack(p *state.Pack) {
+	if p.Runs == "" {
+		p.BlobKey, p.RefsKey, p.Size, p.Targets = "", "", 0, nil
+	}
+	switch old := d.Pack(p.ID); {
+	case p.Runs != "" || p.Removed != "":
+		d.Put(p)
+	case old != nil:
+		d.Delete(old)
+	}
 }
 
 // PackedRun is a run as it was written into a pack.
@@ -38,16 +63,16 @@ type KeptValue struct {
 }
 
 func (r *PackRuns) decide(d *decision) (Answer, error) {
-	pack := &state.Pack{ID: r.Pack, Workspace: r.Workspace, BlobKey: r.BlobKey, Size: r.Size, First: r.First, Last: r.Last, Targets: r.Targets, RefsKey: r.RefsKey}
-	if old := d.Pack(r.Pack); old != nil {
-		pack = &state.Pack{}
+	pack := r.File.row(r.Workspace)
+	if old := d.Pack(pack.ID); old != nil {
+		if old.BlobKey != pack.BlobKey || old.Workspace != pack.Workspace {
+			return Answer{}, refuse(CodeBadRequest, "pack %s is another one", pack.ID)
+		}
 		*pack = *old
 	}
-	if pack.BlobKey != r.BlobKey || pack.Workspace != r.Workspace {
-		return Answer{}, refuse(CodeBadRequest, "pack %s is another one", r.Pack)
-	}
-	var ids []string
-	for _, run := range r.packable(d) {
+	ids := slices.Collect(pack.List())
+	packed := r.packable(d)
+	for _, run := range packed {
 		d.putAway(run.ID)
 		for i := range run.Kept {
 			d.keep(&run.Kept[i])
@@ -60,14 +85,10 @@ func (r *PackRuns) decide(d *decision) (Answer, error) {
 			break
 		}
 	}
-	if len(ids) == 0 {
-		return Answer{}, nil
+	if len(packed) > 0 {
+		pack.Runs = state.Lines(ids...)
+		d.putPack(pack)
 	}
-	for id := range pack.List() {
-		ids = append(ids, id)
-	}
-	pack.Runs = state.Lines(ids...)
-	d.Put(pack)
 	return Answer{}, nil
 }
 
@@ -229,22 +250,14 @@ func (r *ForgetRuns) decide(d *decision) (Answer, error) {
 	}
 	pack := *old
 	pack.Runs, pack.Removed = state.Lines(stay...), state.Lines(append(removed, old.Gone()...)...)
-	if len(stay) == 0 {
-		pack.BlobKey, pack.RefsKey, pack.Size, pack.Targets = "", "", 0, nil
-	}
-	d.Put(&pack)
+	d.putPack(&pack)
 	return Answer{}, nil
 }
 
 // MergePacks puts one pack in the place of several of the same workspace, whose runs it has.
 type MergePacks struct {
-	Pack        string
-	BlobKey     string
-	Size        int64
-	First, Last int64
-	Targets     []string
-	RefsKey     string
-	From        []MergedPack
+	File PackFile
+	From []MergedPack
 }
 
 // MergedPack is what a pack gives to a new one.
@@ -255,10 +268,10 @@ type MergedPack struct {
 }
 
 func (r *MergePacks) decide(d *decision) (Answer, error) {
-	if d.Pack(r.Pack) != nil {
+	pack := r.File.row("")
+	if d.Pack(pack.ID) != nil {
 		return Answer{}, nil // a repeat
 	}
-	pack := &state.Pack{ID: r.Pack, BlobKey: r.BlobKey, Size: r.Size, First: r.First, Last: r.Last, Targets: r.Targets, RefsKey: r.RefsKey}
 	var runs, removed []string
 	for _, from := range r.From {
 		old := d.Pack(from.Pack)
@@ -279,9 +292,7 @@ func (r *MergePacks) decide(d *decision) (Answer, error) {
 		removed = append(removed, old.Gone()...)
 		d.Delete(old)
 	}
-	if pack.Runs, pack.Removed = state.Lines(runs...), state.Lines(removed...); pack.Runs == "" {
-		pack.BlobKey, pack.RefsKey, pack.Size, pack.Targets = "", "", 0, nil
-	}
-	d.Put(pack)
+	pack.Runs, pack.Removed = state.Lines(runs...), state.Lines(removed...)
+	d.putPack(pack)
 	return Answer{}, nil
 }

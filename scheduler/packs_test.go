@@ -28,7 +28,7 @@ func (r *rig) written(runs ...string) map[string][]state.Effect {
 // packing asks for some runs of workspace w to be packed as they are now.
 func (r *rig) packing(pack string, runs ...string) *PackRuns {
 	r.Helper()
-	q := &PackRuns{Pack: pack, Workspace: r.workspace(), BlobKey: "key of " + pack, Size: 1, First: 1, Last: 2, Before: r.now}
+	q := &PackRuns{File: PackFile{ID: pack, BlobKey: "key of " + pack, Size: 1, First: 1, Last: 2}, Workspace: r.workspace(), Before: r.now}
 	for _, run := range runs {
 		_, digest, err := state.EncodeRun(r.store.View(), run)
 		if err != nil {
@@ -199,7 +199,7 @@ func TestPackedValuesStandIn(t *testing.T) {
 	if miss := r.cached(root, 2, cached, "1"); r.result(miss) != "none" {
 		t.Error("a value that is too old was used")
 	}
-	evict := &PackRuns{Pack: "P1", Workspace: r.workspace(), BlobKey: "key of P1", Evict: 3}
+	evict := &PackRuns{File: PackFile{ID: "P1", BlobKey: "key of P1"}, Workspace: r.workspace(), Evict: 3}
 	r.ok(evict)
 	for range r.store.View().OldestKept() {
 		t.Error("a value was not evicted")
@@ -268,7 +268,7 @@ func TestForgottenRunsAndMergedPacks(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	r.refused(CodeNotFound, &RerunStep{RequestID: ulidAt(r.now), Workspace: w, Step: runs[0] + ":1"})
-	merge := &MergePacks{Pack: "P3", BlobKey: "b", Size: 1, From: []MergedPack{{"P1", []string{runs[0], runs[1]}}, {"P2", []string{runs[2]}}}}
+	merge := &MergePacks{File: PackFile{ID: "P3", BlobKey: "b", Size: 1}, From: []MergedPack{{"P1", []string{runs[0], runs[1]}}, {"P2", []string{runs[2]}}}}
 	r.refused(CodeBadRequest, merge) // it lacks a run of P2
 	merge.From[1].Runs = append(merge.From[1].Runs, runs[3])
 	r.ok(merge)

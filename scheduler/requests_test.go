@@ -58,12 +58,12 @@ func samples() []Request {
 		&RespondInput{RequestID: "01HF7YAT00000000000000000A", Input: "R/i1", Value: value},
 		&DismissInput{RequestID: "01HF7YAT00000000000000000A", Input: "R/i1"},
 		&Suspend{Session: "S", Execution: "R:1:1", Delay: 1, ExecuteAfter: 2, Handles: []state.Reference{{Kind: "execution", ID: "R:2:1"}}},
-		&PackRuns{Pack: "P", Workspace: "W", BlobKey: "ab", Size: 1, First: 2, Last: 3, Targets: []string{"m/t"}, RefsKey: "cd", Before: 4, Evict: 5,
+		&PackRuns{File: PackFile{"P", "ab", 1, 2, 3, []string{"m/t"}, "cd"}, Workspace: "W", Before: 4, Evict: 5,
 			Runs: []PackedRun{{ID: "R", Digest: 6, Kept: []KeptValue{{Workspace: "W", Key: "k", Execution: "R:1:1", CreatedAt: 7, CompletedAt: 8, Value: value}}}}},
 		&UnpackRuns{Runs: []UnpackedRun{{Run: "R", Pack: "P", Rows: []state.Effect{{Table: state.TableRuns, Row: []byte("r"), Key: []byte{}}}, More: true, Digest: 9}}},
 		&EraseLeftovers{},
 		&ForgetRuns{Pack: "P", Runs: []string{"R"}},
-		&MergePacks{Pack: "P", BlobKey: "ab", Size: 1, First: 2, Last: 3, Targets: []string{"m/t"}, RefsKey: "cd", From: []MergedPack{{Pack: "Q", Runs: []string{"R"}}}},
+		&MergePacks{File: PackFile{"P", "ab", 1, 2, 3, []string{"m/t"}, "cd"}, From: []MergedPack{{Pack: "Q", Runs: []string{"R"}}}},
 	}
 }
 

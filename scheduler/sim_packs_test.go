@@ -44,6 +44,12 @@ func (p *simPacker) act() {
 	}
 }
 
+// file names a new pack.
+func (p *simPacker) file() scheduler.PackFile {
+	p.n++
+	return scheduler.PackFile{ID: fmt.Sprintf("P%d", p.n), BlobKey: fmt.Sprintf("blob%d", p.n), Size: 1}
+}
+
 // write makes a pack of some of the finished runs of a workspace.
 func (p *simPacker) write(v *state.View) *scheduler.PackRuns {
 	before := p.now - int64(p.rng.IntN(30))
@@ -51,8 +57,7 @@ func (p *simPacker) write(v *state.View) *scheduler.PackRuns {
 	for run := range p.oracle.runs {
 		all[run] = true
 	}
-	p.n++
-	r := &scheduler.PackRuns{Pack: fmt.Sprintf("P%d", p.n), BlobKey: fmt.Sprintf("blob%d", p.n), Before: before, Size: 1}
+	r := &scheduler.PackRuns{File: p.file(), Before: before}
 	rows := map[string][]state.Effect{}
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		run := v.Run(id)
@@ -69,7 +74,7 @@ func (p *simPacker) write(v *state.View) *scheduler.PackRuns {
 	if len(rows) == 0 {
 		return nil
 	}
-	r.Workspace, p.blobs[r.BlobKey] = room, rows
+	r.Workspace, p.blobs[r.File.BlobKey] = room, rows
 	return r
 }
 
@@ -86,8 +91,7 @@ func keptOf(v *state.View, run string) (kept []scheduler.KeptValue) {
 
 // merge puts one pack in the place of all of a workspace.
 func (p *simPacker) merge(v *state.View) {
-	p.n++
-	r := &scheduler.MergePacks{Pack: fmt.Sprintf("P%d", p.n), BlobKey: fmt.Sprintf("blob%d", p.n)}
+	r := &scheduler.MergePacks{File: p.file()}
 	rows, room := map[string][]state.Effect{}, ""
 	for pack := range v.Packs() {
 		if room == "" || pack.Workspace == room {
@@ -99,7 +103,7 @@ func (p *simPacker) merge(v *state.View) {
 			r.From = append(r.From, from)
 		}
 	}
-	p.blobs[r.BlobKey] = rows
+	p.blobs[r.File.BlobKey] = rows
 	if len(r.From) > 0 {
 		p.send(r, nil)
 	}

@@ -131,14 +131,8 @@ func (d *decision) unpack(r *UnpackedRun) error {
 		}
 	}
 	left := *pack
-	if left.Runs = state.Lines(stay...); left.Runs == "" && left.Removed == "" {
-		d.Delete(pack)
-		return nil
-	}
-	if left.Runs == "" {
-		left.BlobKey, left.RefsKey, left.Size, left.Targets = "", "", 0, nil
-	}
-	d.Put(&left)
+	left.Runs = state.Lines(stay...)
+	d.putPack(&left)
 	return nil
 }
 

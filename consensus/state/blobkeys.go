@@ -3,12 +3,22 @@ package state
 import (
 	"iter"
 	"reflect"
+	"slices"
 )
 
 // BlobKeys walks the keys of the blobs that a row names: those of values, references, packs, and whatever else has a field
 // BlobKey or RefsKey. A key may come more than once.
 func BlobKeys(r Row) iter.Seq[string] {
 	return func(yield func(string) bool) { walkKeys(reflect.ValueOf(r), yield) }
+}
+
+// BlobKeys are those of the row that the effect puts.
+func (e Effect) BlobKeys() ([]string, error) {
+	r, err := e.row()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(BlobKeys(r)), nil
 }
 
 // walkKeys is false when yield wants no more.
