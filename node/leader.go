@@ -141,7 +141,7 @@ func (l *leader) run() {
 	for _, r := range l.settle() {
 		_ = l.enqueue(r, false, func(scheduler.Reply, error) {})
 	}
-	defer l.background.Wait()
+	defer func() { l.bringing.end(); l.background.Wait() }()
 	l.background.Go(l.watchLeases)
 	if l.packs != nil {
 		l.background.Go(l.watchFinished)

@@ -20,6 +20,7 @@ const (
 // bringing are the requests that wait for packed runs.
 type bringing struct {
 	mu      sync.Mutex // guards the rest
+	over    bool       // the leadership: nothing begins any more
 	waiting map[string][]func(error)
 	// brought are the runs that were unpacked, and when: they are not packed again at once.
 	brought map[string]time.Duration
@@ -37,6 +38,11 @@ func packedRunOf(r scheduler.Reply) string {
 func (l *leader) bring(run string, then func(error)) {
 	b := &l.bringing
 	b.mu.Lock()
+	if b.over {
+		b.mu.Unlock()
+		then(errNotLeading)
+		return
+	}
 	defer b.mu.Unlock()
 	if b.waiting == nil {
 		b.waiting, b.brought = map[string][]func(error){}, map[string]time.Duration{}
@@ -55,6 +61,13 @@ func (l *leader) bring(run string, then func(error)) {
 			then(err)
 		}
 	})
+}
+
+// end has nothing begin any more, so that what has begun can be waited for.
+func (b *bringing) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
 }
 
 // broughtFor has a request decided again that needed a run.
@@ -189,5 +202,8 @@ func (h *hub) selectsAgain(session string, q *Select, run string, err error) {
 			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Result: &state.Result{Type: state.ResultError, Error: &state.Error{
 				Type: "internal", Message: "run " + run + " is packed and cannot be read now: " + err.Error()}}}})
 		}
+	}
+	if q.Poll { // the end of the answer
+		k.stream.send(&Frame{Nothing: &Nothing{Execution: q.Execution, Number: q.Number}})
 	}
 }
