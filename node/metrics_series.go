@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coflux-mesh/coflux/node/api/client"
 	"github.com/coflux-mesh/coflux/node/journal"
 	"github.com/coflux-mesh/coflux/pyexec"
 )
@@ -43,24 +44,11 @@ type oneSeries struct {
 	warned    bool
 }
 
-// metricDoc is a definition as the run document has it (cli.md 3.1).
-type metricDoc struct {
-	Group      *string  `json:"group"`
-	GroupUnits *string  `json:"groupUnits"`
-	GroupLower *float64 `json:"groupLower"`
-	GroupUpper *float64 `json:"groupUpper"`
-	Scale      *string  `json:"scale"`
-	Units      *string  `json:"units"`
-	Progress   bool     `json:"progress"`
-	Lower      *float64 `json:"lower"`
-	Upper      *float64 `json:"upper"`
-}
-
 func newSeries(keep func(journal.Metric), warn func(text, key string)) *series {
 	return &series{began: time.Now(), keep: keep, warn: warn, byKey: map[string]*oneSeries{}}
 }
 
-// get finds or makes a series; nil when there are too many.
+// getLocked finds or makes a series; nil when there are too many.
 func (s *series) getLocked(key string) *oneSeries {
 	one := s.byKey[key]
 	if one == nil && len(s.byKey) < maxSeries {
@@ -86,7 +74,8 @@ func (s *series) define(key string, d pyexec.MetricDefinition) {
 	if d.Throttle != nil && *d.Throttle > 0 {
 		one.window = time.Duration(float64(time.Second) / *d.Throttle)
 	}
-	text, err := json.Marshal(metricDoc{d.Group, d.GroupUnits, d.GroupLower, d.GroupUpper, d.Scale, d.Units, d.Progress, d.Lower, d.Upper})
+	text, err := json.Marshal(client.MetricDefinition{Group: d.Group, GroupUnits: d.GroupUnits, GroupLower: d.GroupLower, GroupUpper: d.GroupUpper,
+		Scale: d.Scale, Units: d.Units, Progress: d.Progress, Lower: d.Lower, Upper: d.Upper}) // as the run document has it (cli.md 3.1)
 	if err == nil { // always: strings and numbers
 		s.keep(journal.Metric{Key: key, Definition: text})
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +114,7 @@ func (b *bars) of(execution string) (out []bar) {
 			out = append(out, shown)
 		}
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].key < out[j].key })
+	slices.SortFunc(out, func(a, b bar) int { return strings.Compare(a.key, b.key) })
 	return out
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
@@ -34,29 +33,9 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	hidden, err := s.hidden(r, q.RunID)
-	if err != nil {
-		return err
-	}
-	if hidden {
-		return notFound("run", q.RunID)
-	}
-	if wantsStream(r) {
-		return s.streamEntries(w, r, q, entrySource{s.Backend.Metrics, s.Backend.MetricsSignal, func(entries []journal.Entry) any { return newMetricEntries(entries) }})
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), readTime)
-	defer cancel()
-	page, err := s.Backend.Metrics(ctx, q)
-	if err != nil {
-		return err
-	}
-	doc := metricsPage{Metrics: newMetricEntries(page.Entries)}
-	if page.Cursor != "" && len(page.Entries) > 0 {
-		cursor := string(page.Cursor)
-		doc.Cursor = &cursor
-	}
-	writeJSON(w, http.StatusOK, doc)
-	return nil
+	return s.entries(w, r, q, entrySource{s.Backend.Metrics, s.Backend.MetricsSignal,
+		func(entries []journal.Entry) any { return newMetricEntries(entries) },
+		func(entries any, cursor *string) any { return metricsPage{entries.([]metricEntry), cursor} }})
 }
 
 // metricQuery reads what is asked for. An execution tells its run.
@@ -80,16 +59,6 @@ func metricQuery(r *http.Request) (q journal.Query, err error) {
 	q.After = journal.Cursor(values.Get("after"))
 	q.From, err = number(r, "from", 0, 0, 1<<53)
 	return q, err
-}
-
-// listOf splits a list with commas.
-func listOf(text string) (out []string) {
-	for part := range strings.SplitSeq(text, ",") {
-		if part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
 }
 
 // newMetricEntries orders the points of an answer by their place on the x axis.
