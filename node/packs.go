@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -151,27 +152,45 @@ func (p *packs) withLinked(ctx context.Context, v *state.View, run string) (out 
 // maxBeside bounds the runs that are read for one document beside those that its links lead to.
 const maxBeside = 50
 
-// beside gives the view with a packed run that is not in it, and with what its document says of other packed runs; v itself
-// where the run is not packed.
+// beside gives the view with what the document of a run needs and v does not have, because it is packed: the run itself, what its
+// links lead to, and, for their names, what else it mentions. v itself where nothing is missing.
 func (p *packs) beside(ctx context.Context, v *state.View, run string) (*state.View, error) {
+	if v.AnyPacks() == nil {
+		return v, nil
+	}
 	runs, err := p.withLinked(ctx, v, run)
-	if err != nil || len(runs) == 0 {
+	if err != nil {
 		return v, err
 	}
-	seen := map[string]bool{}
+	seen, of := map[string]bool{}, v
 	var rows []state.Effect
-	for _, r := range runs {
-		seen[r.run] = true
-		rows = append(rows, r.rows...)
-	}
-	for id := range mentioned(runs[len(runs)-1].view, run) {
-		if seen[id] || len(seen) == len(runs)+maxBeside {
-			continue
-		}
-		seen[id] = true
-		if r, err := p.read(ctx, v, id); err == nil { // only names are missing otherwise
+	add := func(r *packedRun) {
+		if !seen[r.run] {
+			seen[r.run] = true
 			rows = append(rows, r.rows...)
 		}
+	}
+	for _, r := range runs {
+		add(r)
+	}
+	if len(runs) > 0 {
+		of = runs[len(runs)-1].view
+	}
+	left := maxBeside
+	for id := range mentioned(of, run) {
+		if left == 0 {
+			break
+		}
+		if seen[id] || v.Run(id) != nil || v.Packed(id) == nil {
+			continue
+		}
+		left--
+		if r, err := p.read(ctx, v, id); err == nil { // only names are missing otherwise
+			add(r)
+		}
+	}
+	if len(rows) == 0 {
+		return v, nil
 	}
 	other, err := state.NewView(rows)
 	if err != nil {
@@ -180,22 +199,28 @@ func (p *packs) beside(ctx context.Context, v *state.View, run string) (*state.V
 	return v.Beside(other), nil
 }
 
-// mentioned walks the runs that a run's document names beside links: of its caller, and of what was waited for.
-func mentioned(v *state.View, run string) func(func(string) bool) {
+// mentioned walks the runs that a run's document names: of its caller, of what its executions have the outcome of, and of what they
+// waited for.
+func mentioned(v *state.View, run string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		parent, ok := state.ParseExecutionID(v.Run(run).Parent)
-		if ok && !yield(parent.Run) {
+		row := v.Run(run)
+		if row == nil {
 			return
 		}
+		names := []string{row.Parent}
 		for e := range v.RunExecutions(run, 0) {
+			if e.Result != nil {
+				names = append(names, e.Result.Link)
+			}
 			for d := range v.Dependencies(e.ID()) {
-				if id, ok := state.ParseExecutionID(d.On); ok && id.Run != run && !yield(id.Run) {
-					return
-				}
-				if id, ok := state.ParseInputID(d.On); ok && id.Run != run && !yield(id.Run) {
+				names = append(names, d.On)
+			}
+			for _, name := range names {
+				if id := state.RunOf(name); id != "" && id != run && !yield(id) {
 					return
 				}
 			}
+			names = names[:0]
 		}
 	}
 }

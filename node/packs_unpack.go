@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -171,15 +170,12 @@ func (h *hub) packedFor(session string, q *Select) string {
 	}
 	view := h.l.store.View()
 	for _, name := range q.Handles {
-		id, _ := state.ParseExecutionID(name)
-		if in, ok := state.ParseInputID(name); ok {
-			id.Run = in.Run
-		}
-		if view.Run(id.Run) != nil {
+		run := state.RunOf(name)
+		if view.Run(run) != nil {
 			continue
 		}
-		if p := scheduler.VisiblePack(view, k.workspace, id.Run); p != nil && p.Has(id.Run) {
-			return id.Run
+		if p := scheduler.VisiblePack(view, k.workspace, run); p != nil && p.Has(run) {
+			return run
 		}
 	}
 	return ""
@@ -198,7 +194,7 @@ func (h *hub) selectsAgain(session string, q *Select, run string, err error) {
 		return // it asks the next leader
 	}
 	for _, name := range q.Handles {
-		if strings.HasPrefix(name, run+":") || strings.HasPrefix(name, run+"/") {
+		if state.RunOf(name) == run {
 			k.stream.send(&Frame{Outcome: &Outcome{Execution: name, Result: &state.Result{Type: state.ResultError, Error: &state.Error{
 				Type: "internal", Message: "run " + run + " is packed and cannot be read now: " + err.Error()}}}})
 		}

@@ -36,7 +36,7 @@ func (r *CancelHandles) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, h := range r.Handles {
-		if err := d.present(by.Workspace, runOf(h)); err != nil {
+		if err := d.present(by.Workspace, state.RunOf(h)); err != nil {
 			return Answer{}, err
 		}
 		if d.cancelInput(by, h) {

@@ -247,7 +247,7 @@ func (d *decision) checkReferences(by *state.Execution, values []state.Value) er
 			if r.Kind != "input" {
 				continue
 			}
-			if err := d.present(by.Workspace, runOf(r.ID)); err != nil {
+			if err := d.present(by.Workspace, state.RunOf(r.ID)); err != nil {
 				return err
 			}
 			if VisibleInput(&d.View, by.Workspace, r.ID) == nil {

@@ -125,7 +125,7 @@ func (r *PackRuns) packable(d *decision) (out []PackedRun) {
 // log time, and nothing that stays has its outcome or waits for it.
 func Packable(v *state.View, run string, before int64, together map[string]bool) bool {
 	for s := range v.Sweeps() {
-		if runOf(s.Subject) == run {
+		if state.RunOf(s.Subject) == run {
 			return false
 		}
 	}

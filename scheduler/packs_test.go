@@ -46,7 +46,7 @@ func (r *rig) finished() (run string) {
 	child := r.ok(call("S1", root, 1)).ExecutionID
 	r.ok(valueOf("S1", child, "1"))
 	r.ok(valueOf("S1", root, "2"))
-	return runOf(root)
+	return state.RunOf(root)
 }
 
 func (r *rig) packed(run string) string {
@@ -101,30 +101,30 @@ func TestWhatIsNeededStays(t *testing.T) {
 	spawned := r.ok(q).ExecutionID
 	child := r.execution(spawned).Result.Link
 	r.ok(valueOf("S1", child, "1"))
-	r.ok(r.packing("P1", runOf(root), runOf(child)))
-	if r.packed(runOf(root)) != "" || r.packed(runOf(child)) != "" {
+	r.ok(r.packing("P1", state.RunOf(root), state.RunOf(child)))
+	if r.packed(state.RunOf(root)) != "" || r.packed(state.RunOf(child)) != "" {
 		t.Error("a run that goes on was packed, or one that has its outcome")
 	}
 	r.ok(valueOf("S1", root, "2"))
-	early := r.packing("P1", runOf(root), runOf(child))
+	early := r.packing("P1", state.RunOf(root), state.RunOf(child))
 	early.Before = r.now - 1
 	r.ok(early)
-	changed := r.packing("P1", runOf(root))
+	changed := r.packing("P1", state.RunOf(root))
 	changed.Runs[0].Digest++
 	r.ok(changed)
-	if r.packed(runOf(root)) != "" {
+	if r.packed(state.RunOf(root)) != "" {
 		t.Error("a run was packed too early, or as it is no more")
 	}
-	rows := r.written(runOf(root), runOf(child))
-	r.ok(r.packing("P1", runOf(child), runOf(root)))
-	if r.packed(runOf(root)) != "P1" || r.packed(runOf(child)) != "P1" {
+	rows := r.written(state.RunOf(root), state.RunOf(child))
+	r.ok(r.packing("P1", state.RunOf(child), state.RunOf(root)))
+	if r.packed(state.RunOf(root)) != "P1" || r.packed(state.RunOf(child)) != "P1" {
 		t.Error("two runs that need each other only were not packed")
 	}
 	one := func(run string) UnpackedRun {
 		return UnpackedRun{Run: run, Pack: "P1", Rows: rows[run], Digest: state.RowsDigest(rows[run])}
 	}
-	r.refused(CodePacked, &UnpackRuns{Runs: []UnpackedRun{one(runOf(root))}}) // its link would lead nowhere
-	r.ok(&UnpackRuns{Runs: []UnpackedRun{one(runOf(root)), one(runOf(child))}})
+	r.refused(CodePacked, &UnpackRuns{Runs: []UnpackedRun{one(state.RunOf(root))}}) // its link would lead nowhere
+	r.ok(&UnpackRuns{Runs: []UnpackedRun{one(state.RunOf(root)), one(state.RunOf(child))}})
 	if r.store.View().Pack("P1") != nil {
 		t.Error("an empty pack stays")
 	}
@@ -140,7 +140,7 @@ func TestALargeRunIsErasedBitByBit(t *testing.T) {
 		r.ok(valueOf("S1", r.ok(call("S1", root, i+1)).ExecutionID, "1"))
 	}
 	r.ok(valueOf("S1", root, "2"))
-	run := runOf(root)
+	run := state.RunOf(root)
 	rows := r.written(run)[run]
 	r.ok(r.packing("P1", run))
 	if left := rowsOf(r.store.View(), run); left == 0 || r.store.View().Run(run) != nil || !r.last.More {
@@ -182,7 +182,7 @@ func TestPackedValuesStandIn(t *testing.T) {
 	first := r.ok(q).ExecutionID
 	r.ok(valueOf("S1", first, "7"))
 	r.ok(valueOf("S1", source, "8"))
-	pack, e := r.packing("P1", runOf(source)), r.execution(first)
+	pack, e := r.packing("P1", state.RunOf(source)), r.execution(first)
 	kept := KeptValue{Workspace: e.Workspace, Key: e.CacheKey, Execution: first, CreatedAt: e.CreatedAt, CompletedAt: e.CompletedAt, Value: *e.Result.Value}
 	pack.Runs[0].Kept = []KeptValue{kept}
 	r.ok(pack)
@@ -292,10 +292,10 @@ func TestARepeatedSubmissionKnowsAPackedRun(t *testing.T) {
 	q := submitRun(w, r.now)
 	root := r.ok(q).ExecutionID
 	r.ok(valueOf("S1", root, "1"))
-	r.ok(r.packing("P1", runOf(root)))
+	r.ok(r.packing("P1", state.RunOf(root)))
 	r.refused(CodePacked, q)
-	r.ok(&ForgetRuns{Pack: "P1", Runs: []string{runOf(root)}})
-	if answer := r.ok(q); answer.RunID != runOf(root) {
+	r.ok(&ForgetRuns{Pack: "P1", Runs: []string{state.RunOf(root)}})
+	if answer := r.ok(q); answer.RunID != state.RunOf(root) {
 		t.Errorf("a removed run is run again as %s", answer.RunID)
 	}
 }

@@ -173,7 +173,7 @@ func (r *AddDependency) decide(d *decision) (Answer, error) {
 		return Answer{}, err
 	}
 	for _, on := range r.On {
-		if err := d.present(e.Workspace, runOf(on)); err != nil {
+		if err := d.present(e.Workspace, state.RunOf(on)); err != nil {
 			return Answer{}, err
 		}
 		if !d.HasDependency(e.ID().String(), on) && (Visible(&d.View, e.Workspace, on) != nil || VisibleInput(&d.View, e.Workspace, on) != nil) {

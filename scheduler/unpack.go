@@ -1,10 +1,6 @@
 package scheduler
 
-import (
-	"strings"
-
-	"github.com/coflux-mesh/coflux/consensus/state"
-)
+import "github.com/coflux-mesh/coflux/consensus/state"
 
 // CodePacked: a run that the decision needs is packed; the leader unpacks it (Details "run") and asks again. Nobody else
 // sees it.
@@ -33,14 +29,6 @@ func VisiblePack(v *state.View, workspace, run string) *state.Pack {
 	return p
 }
 
-// runOf is the run in the id of an execution, step, input or run.
-func runOf(id string) string {
-	if i := strings.IndexAny(id, ":/"); i >= 0 {
-		return id[:i]
-	}
-	return id
-}
-
 // presentAll is present for what is awaited in the listed arguments. Of what the values found there refer to, the packed is over.
 func (d *decision) presentAll(workspace string, waitFor []int, arguments []state.Value) error {
 	for _, i := range waitFor {
@@ -51,7 +39,7 @@ func (d *decision) presentAll(workspace string, waitFor []int, arguments []state
 			if ref.Kind != state.KindExecution && ref.Kind != state.KindInput {
 				continue
 			}
-			if err := d.present(workspace, runOf(ref.ID)); err != nil {
+			if err := d.present(workspace, state.RunOf(ref.ID)); err != nil {
 				return err
 			}
 		}

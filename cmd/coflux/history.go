@@ -83,24 +83,19 @@ func (o *historySetOptions) run(ctx context.Context, a *app, _ []string) error {
 	if err != nil {
 		return err
 	}
-	c, workspace, err := a.workspace(ctx)
+	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, submitPatience)
-	defer cancel()
-	if change.PackAfterMs != nil {
-		if err := c.SetHistory(ctx, client.HistoryChange{PackAfterMs: change.PackAfterMs}); err != nil {
+	if !o.mesh && (change.KeepMs != nil || change.KeepRuns != nil || change.KeepBytes != nil) {
+		if c, change.Workspace, err = a.workspace(ctx); err != nil {
 			return err
 		}
 	}
-	if change.PackAfterMs = nil; change.KeepMs != nil || change.KeepRuns != nil || change.KeepBytes != nil {
-		if !o.mesh {
-			change.Workspace = workspace
-		}
-		if err := c.SetHistory(ctx, change); err != nil {
-			return err
-		}
+	ctx, cancel := context.WithTimeout(ctx, submitPatience)
+	defer cancel()
+	if err := c.SetHistory(ctx, change); err != nil {
+		return err
 	}
 	if a.json() {
 		return a.printJSONValue(map[string]bool{"changed": true})

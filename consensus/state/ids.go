@@ -62,3 +62,11 @@ func positive(s string) (int, bool) {
 	n, err := strconv.ParseInt(s, 10, 32)
 	return int(n), err == nil && n > 0
 }
+
+// RunOf is the run in the id of an execution, step, input or run.
+func RunOf(id string) string {
+	if i := strings.IndexAny(id, ":/"); i >= 0 {
+		return id[:i]
+	}
+	return id
+}

@@ -81,6 +81,9 @@ func (v *View) Pack(id string) *Pack { return one[*Pack](v, TablePacks, "id", id
 // Packs walks all packs.
 func (v *View) Packs() iter.Seq[*Pack] { return walk[*Pack](v, TablePacks, "id", "", "") }
 
+// AnyPacks is one of the packs, nil when there is none.
+func (v *View) AnyPacks() *Pack { return first[*Pack](v, TablePacks, "id", "") }
+
 // PacksOf walks the packs of a workspace, from the one with the newest run on.
 func (v *View) PacksOf(workspace string) iter.Seq[*Pack] {
 	return walkBack[*Pack](v, TablePacks, "last", join(workspace), 0, "")

@@ -20,7 +20,8 @@ type Backend interface {
 	// Read gives a view that holds everything answered before the call; with stale the local replica as it is now. The
 	// views of one node never go back in time.
 	Read(ctx context.Context, stale bool) (Reading, error)
-	// Beside gives the view with a run that is packed beside what it has, and v itself where the run is not packed.
+	// Beside gives the view with what the document of a run needs and v does not have because it is packed: the run itself, or
+	// others that it names.
 	Beside(ctx context.Context, v *state.View, run string) (*state.View, error)
 	// PackedRuns lists packed runs, the newest first.
 	PackedRuns(ctx context.Context, v *state.View, q PackedQuery) ([]PackedRun, error)

@@ -101,8 +101,8 @@ var historyFields = []struct{ field, setting string }{
 	{"packAfterMs", state.SettingPackAfter}, {"keepMs", state.SettingKeepAge}, {"keepRuns", state.SettingKeepRuns}, {"keepBytes", state.SettingKeepBytes},
 }
 
-// setHistory changes how long finished runs stay in memory, and what is kept of them: of the mesh, of a workspace, or of one
-// workflow of it.
+// setHistory changes how long finished runs stay in memory, always of the mesh, and what is kept of them: of the mesh, of a
+// workspace, or of one workflow of it. What is refused is refused as a whole.
 func (s *Server) setHistory(w http.ResponseWriter, r *http.Request) error {
 	b, err := readBody(w, r)
 	if err != nil {
@@ -125,9 +125,9 @@ func (s *Server) setHistory(w http.ResponseWriter, r *http.Request) error {
 		put := &scheduler.PutSetting{Name: f.setting}
 		b.into(f.field, &put.Value)
 		switch {
-		case f.setting == state.SettingPackAfter && workspace != "", f.setting == state.SettingKeepBytes && workflow != "":
+		case f.setting == state.SettingKeepBytes && workflow != "":
 			b.wrong(f.field, "not_scoped")
-		case workspace != "":
+		case f.setting != state.SettingPackAfter && workspace != "":
 			put.Name = state.Scoped(f.setting, workspace, workflow)
 		}
 		puts = append(puts, put)

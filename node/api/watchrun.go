@@ -53,6 +53,9 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 		if v = s.nextView(ctx, changed); v == nil {
 			return nil
 		}
+		if v, err = s.Backend.Beside(ctx, v, id); err != nil {
+			return nil // it comes back
+		}
 		began = time.Now()
 		var steps map[string]*stepDoc
 		steps, changed = watch.look(v)

@@ -119,6 +119,9 @@ func TestPackedRuns(t *testing.T) {
 			if _, root := step.Latest(); strings.HasSuffix(name, ":1") && compact(string(root.Result.Value.Data)) != "[0,9000]" {
 				t.Errorf("%s gave %s", args[0], root.Result.Value.Data)
 			}
+			if _, e := step.Latest(); e.Result.Execution != nil && e.Result.Execution.Target != "kept" {
+				t.Errorf("a link to a packed execution names %+v", e.Result.Execution)
+			}
 		}
 	}
 	n.said(`:2:2`, "runs", "rerun", ids["2"]+":2", "--no-wait")
@@ -141,6 +144,12 @@ func TestPackedRuns(t *testing.T) {
 	}
 	n = m.nodes[1]
 	n.said(`changed`, "history", "set", "--keep-runs", "2")
+	n.said(`changed`, "history", "set", "-w", "nowhere", "--pack-after", "2s") // is of the mesh
+	for _, bad := range [][]string{{"--keep", "1h"}, {"--keep", "soon"}, {"-w", "nowhere", "--keep-runs", "5"}, {}, {"--mesh", "--workflow", "old/make", "--keep", "3d"}} {
+		if o := n.cli(append([]string{"history", "set"}, bad...)...); o.status == 0 || o.stderr == "" {
+			t.Errorf("history set %v: %s", bad, o)
+		}
+	}
 	packed(2)
 	if o := n.cli("runs", "inspect", ids["0"], "--no-wait"); o.status == 0 || !strings.Contains(o.stderr, "was removed") {
 		t.Errorf("a run that was removed: %s", o)

@@ -33,7 +33,8 @@ type WorkspaceRecord struct {
 	} `json:"workflows"` // those with bounds of their own, by module/target
 }
 
-// HistoryChange says what is to hold from now on: fields that are nil stay. Without a workspace it is the mesh's.
+// HistoryChange says what is to hold from now on: fields that are nil stay. Without a workspace it is the mesh's, PackAfterMs in any
+// case.
 type HistoryChange struct {
 	Workspace, Workflow                      string // id; module/target
 	PackAfterMs, KeepMs, KeepRuns, KeepBytes *int64
