@@ -11,7 +11,8 @@ import (
 const (
 	// repairGrace is how long the members must have stayed the same before copies are made anew: a node that restarts is back by then.
 	repairGrace = time.Minute
-	// repairEvery is how often copies are looked for in any case, scrubEvery how often all that is here is read.
+	// repairEvery is how often copies are looked for in any case, scrubEvery how often all that is here is read, first after an hour:
+	// nodes may be started anew every day.
 	repairEvery = time.Hour
 	scrubEvery  = 24 * time.Hour
 )
@@ -19,7 +20,7 @@ const (
 // careForBlobs keeps enough whole copies of what this node holds until ctx ends.
 func (n *Node) careForBlobs(ctx context.Context) {
 	n.wg.Go(func() {
-		for pause(ctx, scrubEvery) {
+		for wait := repairEvery; pause(ctx, wait); wait = scrubEvery {
 			if damaged, lost, err := n.blobs.Scrub(ctx); err == nil {
 				n.log.Info("all blobs were read", "damaged", damaged, "lost", lost)
 			}
