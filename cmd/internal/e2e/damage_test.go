@@ -197,6 +197,7 @@ func (m *mesh) comesBack(victim *node, damage func()) {
 		before[m.submit(n, "parent", token, "")] = fmt.Sprintf(`["%s","%s.1"]`, token, token)
 	}
 	said := m.talksOn(victim, "talk"+old)
+	rest[0].said(`(?s)begin talk.*end talk`, "logs", said) // what was shown once stays; what nobody has seen may be half a second behind
 	big := m.submit(victim, "single", fmt.Sprintf("big%d-%s", victim.starts.Load(), strings.Repeat("v", 20000)), "")
 	m.settle(patience)
 	known := filepath.Join(victim.dir, "peers")
