@@ -48,10 +48,15 @@ func (r *SubmitInput) decide(d *decision) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if err := r.check(d, by); err != nil {
+	if err := r.check(); err != nil {
 		return Answer{}, err
 	}
 	placeholders := slices.SortedFunc(slices.Values(r.Placeholders), func(a, b state.Placeholder) int { return strings.Compare(a.Name, b.Name) })
+	for i := range placeholders {
+		if placeholders[i].Value, err = d.resolve(by.Workspace, placeholders[i].Value); err != nil {
+			return Answer{}, err
+		}
+	}
 	if found := d.asked(by, r.Key); found != nil {
 		if !r.asks(found, placeholders) {
 			return Answer{}, refuse(CodeInputMismatch, "the run has another question under the key %q, input %s: template, placeholders, schema or requires differ",
@@ -70,7 +75,7 @@ func (r *SubmitInput) decide(d *decision) (Answer, error) {
 	return Answer{InputID: in.ID().String()}, nil
 }
 
-func (r *SubmitInput) check(d *decision, by *state.Execution) error {
+func (r *SubmitInput) check() error {
 	size := len(r.Template) + len(r.Schema) + len(r.Initial) + len(r.Title) + len(r.Key)
 	for _, label := range r.Actions {
 		size += len(label)
@@ -96,7 +101,7 @@ func (r *SubmitInput) check(d *decision, by *state.Execution) error {
 	if err := CheckTags(r.Requires); err != nil {
 		return refuse(CodeBadRequest, "requires: %s", err)
 	}
-	return d.checkReferences(by, valuesOf(r.Placeholders))
+	return nil
 }
 
 func valuesOf(placeholders []state.Placeholder) []state.Value {
@@ -238,22 +243,4 @@ func Awaited(v *state.View, id state.InputID) bool {
 		}
 	}
 	return false
-}
-
-// checkReferences refuses values that refer to an input which does not exist for the execution.
-func (d *decision) checkReferences(by *state.Execution, values []state.Value) error {
-	for i := range values {
-		for _, r := range values[i].References {
-			if r.Kind != "input" {
-				continue
-			}
-			if err := d.present(by.Workspace, state.RunOf(r.ID)); err != nil {
-				return err
-			}
-			if VisibleInput(&d.View, by.Workspace, r.ID) == nil {
-				return refuse(CodeNotFound, "input %s does not exist", r.ID)
-			}
-		}
-	}
-	return nil
 }

@@ -59,6 +59,9 @@ func writeValue(h hash.Hash, v *state.Value) {
 	writeText(h, content)
 	writeNumber(h, len(v.References))
 	for _, r := range v.References {
+		if r.Kind == state.KindAsset {
+			r = state.Reference{Kind: r.Kind, ID: r.ID} // the rest may not be filled in yet
+		}
 		writeText(h, r.Kind)
 		writeText(h, r.ID)
 		writeText(h, r.Format)

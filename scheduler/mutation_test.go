@@ -25,7 +25,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"cancellation reaches strangers", "scheduler/sweeps.go", "!covered(&d.View, e, all, seen)", "!covered(&d.View, e, all, seen) && false"},
 	{"cancellation misses later steps", "scheduler/sweeps.go", "d.RunExecutions(subject.Run, s.NextStep)", "d.RunExecutions(subject.Run, s.NextStep+1)"},
 	{"a sweep forgets where it was", "scheduler/sweeps.go", "rest.NextStep = e.Step", "rest.NextStep = e.Step + 1"},
-	{"a result after the cancellation counts", "scheduler/results.go", "if err != nil {", "if false {"},
+	{"a result after the cancellation counts", "scheduler/results.go", "if err != nil {\n\t\t// Cancelled", "if false {\n\t\t// Cancelled"},
 	{"slots are not counted", "scheduler/placement.go", "p.taken(a, e)", ""},
 	{"roots come before children", "scheduler/placement.go", "cmp.Compare(a.Tier, b.Tier),", "cmp.Compare(b.Tier, a.Tier),"},
 	{"targets are ignored", "scheduler/placement.go", "a.free() && a.soft.Serves[c.Untagged()]", "a.free()"},
@@ -194,6 +194,17 @@ var mutations = []struct{ name, file, old, new string }{
 	{"unpack: it comes while it is erased", "scheduler/unpack.go", "erase != nil && !erase.Held", "false"},
 	{"unpack: links lead nowhere", "scheduler/unpack.go", "run.More || e.Result == nil || e.Result.Link", "true || run.More || e.Result == nil || e.Result.Link"},
 	{"unpack: leftovers stay", "scheduler/unpack.go", "free.Held = false", ""},
+	{"asset: the used is forgotten", "scheduler/assets.go", "a.UsedAt < r.Before", "a.UsedAt < r.Before || r.Before > 0"},
+	{"asset: use is not noted", "scheduler/assets.go", "d.now-a.UsedAt >= d.assetTouch", "d.now < d.assetTouch"},
+	{"asset: use is noted late", "scheduler/assets.go", "d.now-a.UsedAt >= d.assetTouch", "d.now-a.UsedAt >= 5*d.assetTouch"},
+	{"asset: what was made again is not used", "scheduler/assets.go", "\td.touch(a)\n\td.Put(&state.Persisted", "\td.Put(&state.Persisted"},
+	{"asset: a reference says nothing", "scheduler/assets.go", "value.References[i] = ref", "value.References[i].Kind = ref.Kind"},
+	{"asset: a dependency does not keep it", "scheduler/assets.go", "On: ref.ID, BlobKey: ref.BlobKey}", "On: ref.ID}"},
+	{"asset: who made it does not keep it", "scheduler/assets.go", "Asset: id, BlobKey: a.BlobKey}", "Asset: id}"},
+	{"asset: the dead make some", "scheduler/assets.go", "e, err := d.live(r.Session, r.Execution)\n\tif err != nil {\n\t\treturn Answer{}, err\n\t}\n\tid, ok", "e, err := d.live(r.Session, r.Execution)\n\tif e == nil {\n\t\treturn Answer{}, err\n\t}\n\tid, ok"},
+	{"asset: ids do not depend on the list", "scheduler/assets.go", "n.DivMod(n, base, digit)", "n.DivMod(base, base, digit)"},
+	{"asset: a cache key depends on what is filled in", "scheduler/keys.go", "r = state.Reference{Kind: r.Kind, ID: r.ID}", "r.Kind = state.KindAsset"},
+	{"asset: the request's own value is changed", "scheduler/assets.go", "value.References, own = slices.Clone(value.References), true", "own = true"},
 	{"cache: a call is linked to a later attempt of its caller", "scheduler/waits.go", "open = append(open, by, lastAttempt(&d.View, by), d.LatestAttempt(by.ID().StepID()))", "open = append(open, by)"},
 	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
 	{"rows stay in indexes that they left", "consensus/state/tables.go", "if !ok {\n\t\treturn false, nil, nil", "if !ok {\n\t\treturn false, []byte(k), nil"},
@@ -202,7 +213,7 @@ var mutations = []struct{ name, file, old, new string }{
 }
 
 // directed are tests that notice what random histories come upon too seldom.
-const directed = "TestARunLeavesAndReturnsAsItWas|TestWhatIsNeededStays|TestALargeRunIsErasedBitByBit|TestPackedValuesStandIn|TestOnlyValuesThatMayBeUsedAreKept|TestForgottenRunsAndMergedPacks|TestARepeatedSubmissionKnowsAPackedRun|" +
+const directed = "TestWhatIsKnownOfAnAssetIsFilledIn|TestARunLeavesAndReturnsAsItWas|TestWhatIsNeededStays|TestALargeRunIsErasedBitByBit|TestPackedValuesStandIn|TestOnlyValuesThatMayBeUsedAreKept|TestForgottenRunsAndMergedPacks|TestARepeatedSubmissionKnowsAPackedRun|" +
 	"TestRerunInADerivedWorkspace|TestWhichExecutionIsFound|TestADerivedWorkspaceFindsWhatItsBaseCalled|TestNobodyIsGivenWhatIsBeingCancelled|TestACallDoesNotWaitForItself|TestAWaitForMoreThanIsWrittenDownAtOnce|TestInputsCanBePassedOnWithinTheProject|" +
 	"TestDurableFindsItsSteps|TestAnEndLetsManyLargeCallsGoOn|TestTheLargestInputThatIsAcceptedCanBeAnswered|TestTheLargestCallThatIsAcceptedBecomesARun|TestDurableFindsAnOpenStepAfterManySuspensions|TestATimeoutReachesWhatWasCalledBeforeASuspension|TestLossesWithoutProgressEndIt"
 

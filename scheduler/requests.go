@@ -53,6 +53,9 @@ var kinds = []struct {
 	{28, "erase_leftovers", func() Request { return &EraseLeftovers{} }},       // unpack.go
 	{29, "forget_runs", func() Request { return &ForgetRuns{} }},               // packs.go
 	{30, "merge_packs", func() Request { return &MergePacks{} }},               // packs.go
+	{31, "persist_asset", func() Request { return &PersistAsset{} }},           // assets.go
+	{32, "use_asset", func() Request { return &UseAsset{} }},                   // assets.go
+	{33, "forget_assets", func() Request { return &ForgetAssets{} }},           // assets.go
 }
 
 // Name of a request, for logs.
@@ -99,6 +102,10 @@ func SessionOf(r Request) (session string, ok bool) {
 		return q.Session, true
 	case *Suspend:
 		return q.Session, true
+	case *PersistAsset:
+		return q.Session, true
+	case *UseAsset:
+		return q.Session, true
 	}
 	return "", false
 }
@@ -112,6 +119,8 @@ type Answer struct {
 	Target      string `codec:"t,omitempty"`
 	WorkspaceID string `codec:"w,omitempty"`
 	InputID     string `codec:"i,omitempty"`
+	// Asset that was made or asked for.
+	Asset *state.Reference `codec:"as,omitempty"`
 }
 
 // Reply answers one request, after its entry was committed.

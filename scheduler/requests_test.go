@@ -64,6 +64,9 @@ func samples() []Request {
 		&EraseLeftovers{},
 		&ForgetRuns{Pack: "P", Runs: []string{"R"}},
 		&MergePacks{File: PackFile{"P", "ab", 1, 2, 3, []string{"m/t"}, "cd"}, From: []MergedPack{{Pack: "Q", Runs: []string{"R"}}}},
+		&PersistAsset{Session: "S", Execution: "R:1:1", Name: "n", Count: 1, Size: 2, BlobKey: "ab", Entry: &state.AssetEntry{Path: "p", BlobKey: "cd", Size: 2, Metadata: []byte("{}")}},
+		&UseAsset{Session: "S", Execution: "R:1:1", Asset: "A1"},
+		&ForgetAssets{Assets: []string{"A1"}, Before: 3},
 	}
 }
 

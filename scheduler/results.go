@@ -28,9 +28,11 @@ func (r *ReportResult) decide(d *decision) (Answer, error) {
 		return Answer{}, refuse(CodeBadRequest, "%d is not the type of a result", result.Type)
 	}
 	if result.Value != nil {
-		if err := d.checkReferences(e, []state.Value{*result.Value}); err != nil {
+		value, err := d.resolve(e.Workspace, *result.Value)
+		if err != nil {
 			return Answer{}, err
 		}
+		result.Value = &value
 	}
 	d.finish(e, &result)
 	if result.Type == state.ResultTimeout || result.Type == state.ResultCancelled {

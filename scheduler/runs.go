@@ -53,7 +53,11 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	if err := CheckTags(r.Requires); err != nil {
 		return Answer{}, refuse(CodeBadRequest, "requires: %s", err)
 	}
-	if err := d.presentAll(r.Workspace, r.WaitFor, r.Arguments); err != nil {
+	arguments, err := d.resolveAll(r.Workspace, r.Arguments)
+	if err != nil {
+		return Answer{}, err
+	}
+	if err := d.presentAll(r.Workspace, r.WaitFor, arguments); err != nil {
 		return Answer{}, err
 	}
 	run := &state.Run{
@@ -63,7 +67,7 @@ func (r *SubmitRun) decide(d *decision) (Answer, error) {
 	}
 	step := &state.Step{
 		Run: run.ID, Number: 1, Module: r.Module, Target: r.Target, Type: state.TypeWorkflow,
-		Arguments: r.Arguments, WaitFor: r.WaitFor, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent, Durable: r.Durable,
+		Arguments: arguments, WaitFor: r.WaitFor, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Recurrent: r.Recurrent, Durable: r.Durable,
 	}
 	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {
 		return Answer{}, err

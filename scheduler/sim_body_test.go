@@ -29,6 +29,7 @@ type simBody struct {
 	request         scheduler.Request
 	answered        func(scheduler.Reply)
 	asker           asker
+	keeper          keeper
 }
 
 func newSimBody(a *simAgent, id string) *simBody {
@@ -37,6 +38,7 @@ func newSimBody(a *simAgent, id string) *simBody {
 	arguments := step.Arguments[0].Data
 	b := &simBody{simAgent: a, id: id, calls: map[string]*scheduler.SubmitStep{}, depth: arguments[0], rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2+e.Attempt)))}
 	b.recurrent, b.durable, b.placed = step.Recurrent, step.Durable, a.view().Run(e.Run).Durable
+	b.keeper = keeper{rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(2000+e.Attempt))), left: 2}
 	b.asker = asker{rng: rand.New(rand.NewPCG(binary.BigEndian.Uint64(arguments[1:]), uint64(1000+e.Attempt))), left: 2}
 	if b.depth > 0 && (e.Attempt <= 3 || b.durable && e.Attempt <= 6) { // a history has to come to an end
 		b.left = b.rng.IntN(3) + int(b.depth/3)
@@ -62,6 +64,7 @@ func (b *simBody) run() {
 			if !b.lookInput() {
 				return
 			}
+		case b.keeps():
 		case !b.asks():
 			b.next()
 		}
@@ -107,6 +110,9 @@ func (b *simBody) next() {
 		value := &state.Value{Data: data}
 		if string(data) != "null" && b.rng.IntN(3) == 0 {
 			value.References = refer(b.someChildren()).References
+		}
+		if string(data) != "null" {
+			value.References = append(value.References, b.keeper.some()...)
 		}
 		b.end(state.Result{Type: state.ResultValue, Value: value})
 	}

@@ -92,9 +92,30 @@ func (s *sim) actors() {
 	}
 	s.person.act()
 	s.packer.act()
+	s.forgetter.act()
 	for _, a := range s.agents {
 		a.act()
 	}
+}
+
+func (s *sim) quiet() bool {
+	if len(s.inbox) > 0 || s.view().NextDue() != nil {
+		return false
+	}
+	for range s.view().Sweeps() {
+		return false
+	}
+	for _, a := range s.agents {
+		if !a.quiet() {
+			return false
+		}
+	}
+	for _, u := range s.users {
+		if u.waiting {
+			return false
+		}
+	}
+	return s.oracle.unfinished() == ""
 }
 
 func (p *simPerson) act() {

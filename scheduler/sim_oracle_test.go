@@ -122,6 +122,11 @@ func (o *oracle) check(t *turn, v *state.View) error {
 		} else if ours {
 			continue
 		}
+		if ours, err := o.keeping(r, reply); err != nil {
+			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
+		} else if ours {
+			continue
+		}
 		if err := o.request(r, reply, t.now); err != nil {
 			return fmt.Errorf("%s %+v answered %+v %v: %w", scheduler.Name(r), r, reply.Answer, reply.Err, err)
 		}
@@ -129,7 +134,7 @@ func (o *oracle) check(t *turn, v *state.View) error {
 	if err := o.compare(t, v); err != nil {
 		return err // what is not in the books cannot be looked at further
 	}
-	return errors.Join(o.placement(t, v), o.reasons(v), o.compareInputs(t, v))
+	return errors.Join(o.placement(t, v), o.reasons(v), o.compareInputs(t, v), o.compareAssets(v))
 }
 
 func (o *oracle) request(r scheduler.Request, reply scheduler.Reply, now int64) error {

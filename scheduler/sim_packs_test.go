@@ -223,6 +223,10 @@ func speaker(r scheduler.Request) string {
 		return r.Execution
 	case *scheduler.Suspend:
 		return r.Execution
+	case *scheduler.PersistAsset:
+		return r.Execution
+	case *scheduler.UseAsset:
+		return r.Execution
 	}
 	return ""
 }

@@ -63,7 +63,9 @@ func refer(ids []string) state.Value {
 
 func referred(v *state.Value) (ids []string) {
 	for _, r := range v.References {
-		ids = append(ids, r.ID)
+		if r.Kind != state.KindAsset {
+			ids = append(ids, r.ID)
+		}
 	}
 	return ids
 }

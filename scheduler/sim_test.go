@@ -68,17 +68,18 @@ func TestSimulator(t *testing.T) {
 
 // sim is one history. It is used by one goroutine.
 type sim struct {
-	rng    *rand.Rand
-	ids    *rand.Rand // the leader's
-	now    int64
-	stores []*state.Store
-	lead   int // which store leads
-	term   int
-	oracle *oracle
-	agents []*simAgent
-	users  []*simUser
-	person *simPerson
-	packer *simPacker
+	rng       *rand.Rand
+	ids       *rand.Rand // the leader's
+	now       int64
+	stores    []*state.Store
+	lead      int // which store leads
+	term      int
+	oracle    *oracle
+	agents    []*simAgent
+	users     []*simUser
+	person    *simPerson
+	packer    *simPacker
+	forgetter *simForgetter
 	// inbox is what waits at the present leader.
 	inbox []mail
 	// sent are copies of requests that may arrive again, however late.
@@ -118,6 +119,7 @@ func newSim(seed uint64, log func(string, ...any)) *sim {
 		rng: rand.New(rand.NewPCG(seed, 1)), ids: rand.New(rand.NewPCG(seed, 2)), now: 1_700_000_000_000, term: 1,
 		stores: []*state.Store{state.New(), state.New()}, oracle: newOracle(), starts: map[string]int{}, log: log,
 	}
+	s.forgetter = &simForgetter{sim: s, rng: rand.New(rand.NewPCG(seed, 4))}
 	s.packer = &simPacker{sim: s, blobs: map[string]map[string][]state.Effect{}}
 	s.found()
 	s.person = newSimPerson(s, seed)
@@ -250,6 +252,7 @@ func (s *sim) decide(batch []mail) *turn {
 	in := scheduler.Input{Now: s.now, Random: s.ids, Soft: t.soft, Log: func(msg string, args ...any) {
 		s.failf("%s: %v", msg, args)
 	}}
+	scheduler.TouchAssets(&in, simTouch)
 	if s.chance(50) {
 		scheduler.LimitSweep(&in, 1)
 	}
@@ -375,24 +378,4 @@ func (s *sim) settle() {
 		}
 	}
 	s.failf("no end in sight: %s; %v", s.oracle.unfinished(), s.waits())
-}
-
-func (s *sim) quiet() bool {
-	if len(s.inbox) > 0 || s.view().NextDue() != nil {
-		return false
-	}
-	for range s.view().Sweeps() {
-		return false
-	}
-	for _, a := range s.agents {
-		if !a.quiet() {
-			return false
-		}
-	}
-	for _, u := range s.users {
-		if u.waiting {
-			return false
-		}
-	}
-	return s.oracle.unfinished() == ""
 }

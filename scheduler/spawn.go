@@ -27,7 +27,7 @@ func sizeOf(values []state.Value) (bytes int) {
 	for i := range values {
 		bytes += len(values[i].Data) + len(values[i].BlobKey) + fields
 		for _, r := range values[i].References {
-			bytes += len(r.Kind) + len(r.ID) + len(r.Module) + len(r.Target) + len(r.Format) + len(r.BlobKey) + len(r.Metadata) + fields
+			bytes += len(r.Kind) + len(r.ID) + len(r.Module) + len(r.Target) + len(r.Format) + len(r.BlobKey) + len(r.Metadata) + len(r.Name) + fields
 		}
 	}
 	return bytes

@@ -38,6 +38,8 @@ type Input struct {
 	sweepLimit int
 	// eraseLimit replaces maxErase likewise.
 	eraseLimit int
+	// assetTouch replaces the constant likewise.
+	assetTouch int64
 }
 
 // Output is what a batch gave beside the changed scratch.
@@ -83,6 +85,7 @@ type decision struct {
 	events []Event
 	// eraseLimit is how many rows of a run are removed at once; more are swept.
 	eraseLimit int
+	assetTouch int64
 }
 
 func (d *decision) tell(kind EventKind, session string, e state.ExecutionID) {
@@ -93,7 +96,7 @@ func (d *decision) tell(kind EventKind, session string, e state.ExecutionID) {
 // the only place where decisions are made, and depends on nothing but its arguments.
 func Step(scratch *state.Scratch, in Input) Output {
 	b := &batch{Input: in, scratch: scratch}
-	b.sweepLimit, b.eraseLimit = cmp.Or(b.sweepLimit, maxSweep), cmp.Or(b.eraseLimit, maxErase)
+	b.sweepLimit, b.eraseLimit, b.assetTouch = cmp.Or(b.sweepLimit, maxSweep), cmp.Or(b.eraseLimit, maxErase), cmp.Or(b.assetTouch, assetTouch)
 	for _, r := range in.Requests {
 		if len(b.out.Replies) == MaxRequests || scratch.Bytes() >= state.BatchBytes {
 			break
@@ -139,7 +142,7 @@ func (b *batch) request(r Request) (reply Reply, full bool) {
 func (b *batch) try(decide func(*decision) error) error {
 	var events []Event
 	err := b.scratch.Try(func(tx *state.Tx) error {
-		d := &decision{Tx: tx, now: b.Now, random: b.Random, eraseLimit: b.eraseLimit}
+		d := &decision{Tx: tx, now: b.Now, random: b.Random, eraseLimit: b.eraseLimit, assetTouch: b.assetTouch}
 		err := decide(d)
 		events = d.events
 		return err

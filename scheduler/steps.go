@@ -62,13 +62,14 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 			return Answer{}, err
 		}
 	}
-	if err := d.checkReferences(parent, r.Arguments); err != nil {
+	arguments, err := d.resolveAll(parent.Workspace, r.Arguments)
+	if err != nil {
 		return Answer{}, err
 	}
-	if err := d.presentAll(parent.Workspace, r.WaitFor, r.Arguments); err != nil {
+	if err := d.presentAll(parent.Workspace, r.WaitFor, arguments); err != nil {
 		return Answer{}, err
 	}
-	if size := sizeOf(r.Arguments); r.Type == state.TypeWorkflow && size > maxSpawnArguments {
+	if size := sizeOf(arguments); r.Type == state.TypeWorkflow && size > maxSpawnArguments {
 		return Answer{}, refuse(CodeTooLarge, "the arguments of the workflow have %d bytes together: at most %d", size, maxSpawnArguments)
 	}
 	run := *d.Run(parent.Run)
@@ -85,7 +86,7 @@ func (r *SubmitStep) decide(d *decision) (Answer, error) {
 	run.Steps++
 	step := &state.Step{
 		Run: run.ID, Number: run.Steps, Module: r.Module, Target: r.Target, Type: r.Type, Parent: parent.ID().String(),
-		Request: r.Number, Group: r.Group, Arguments: r.Arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Requires: r.Requires,
+		Request: r.Number, Group: r.Group, Arguments: arguments, Delay: r.Delay, Timeout: r.Timeout, CreatedAt: d.now, Requires: r.Requires,
 		MemoKey: key, Recurrent: r.Recurrent, WaitFor: r.WaitFor, Durable: r.Durable && r.Type == state.TypeWorkflow,
 	}
 	if err := setOptions(step, r.Retries, r.Defer, r.Cache); err != nil {

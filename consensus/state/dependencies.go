@@ -2,13 +2,15 @@ package state
 
 import "iter"
 
-// Dependency records that an execution waited for another one, or for an input. Written with whatever entry comes next;
+// Dependency records that an execution waited for another one or for an input, or looked into an asset. Written with whatever entry comes next;
 // nobody waits for it.
 type Dependency struct {
 	rowCommon
 	Execution string `codec:"e"`
-	// On is the id of the execution or input: inputs have a slash.
+	// On is the id of the execution (with colons), the input (with a slash) or the asset (with neither).
 	On string `codec:"o"`
+	// BlobKey of an asset's list, which stays with the row.
+	BlobKey string `codec:"b,omitempty"`
 }
 
 func (*Dependency) table() Table  { return TableDependencies }

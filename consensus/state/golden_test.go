@@ -53,6 +53,10 @@ func goldenRows() []Row {
 		&Pack{ID: "P1", Workspace: "W1", BlobKey: "ab", Size: 14, First: 15, Last: 16, Runs: "R8\nR9\n", Removed: "R7\n", Targets: []string{"m/t"}, RefsKey: "cd"},
 		&Tally{Session: "S1", Executions: 9},
 		&Kept{Workspace: "W1", Key: "ab", Execution: "R8:1:1", CreatedAt: 17, CompletedAt: 18, Value: value},
+		&Asset{ID: "A1", Name: "n", Count: 1, Size: 19, BlobKey: "ab", Entry: &AssetEntry{Path: "a/b", BlobKey: "cd", Size: 19, Metadata: []byte(`{"type":"t"}`)}, UsedAt: 20},
+		&Persisted{Execution: "R1:1:1", Asset: "A1", BlobKey: "ab"},
+		&Dependency{Execution: "R1:1:1", On: "A1", BlobKey: "ab"},
+		&Step{Run: "R1", Number: 3, Arguments: []Value{{References: []Reference{{Kind: KindAsset, ID: "A1", Name: "n", Count: 1, Size: 19, BlobKey: "ab"}}}}},
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func TestEveryTableIsOfRunsOrNot(t *testing.T) {
 	t.Parallel()
 	others := map[Table]bool{TableMeta: true, TableSettings: true, TableWorkspaces: true, TableSessions: true, TableRuns: true, TableRequests: true,
-		TableSweeps: true, TableMembers: true, TableWorkflows: true, TablePacks: true, TableKept: true, TableTallies: true}
+		TableSweeps: true, TableMembers: true, TableWorkflows: true, TablePacks: true, TableKept: true, TableTallies: true, TableAssets: true}
 	for _, s := range specs {
 		of := slices.ContainsFunc(runTables, func(r struct {
 			table  Table
@@ -34,7 +34,7 @@ func TestRunRowsAreThoseOfTheRun(t *testing.T) {
 	rows := func(run string) []Row {
 		return []Row{&Run{ID: run}, &Step{Run: run, Number: 1}, &Step{Run: run, Number: 2}, &Execution{Run: run, Step: 1, Attempt: 1},
 			&Input{Run: run, Number: 1}, &Dependency{Execution: run + ":1:1", On: "Rx:1:1"}, &Group{Execution: run + ":1:1", ID: 1},
-			&Hit{Parent: run + ":1:1", Request: 1}, &Wait{Execution: run + ":1:1", Kind: KindExecution, On: "Rx:1:1"}}
+			&Hit{Parent: run + ":1:1", Request: 1}, &Wait{Execution: run + ":1:1", Kind: KindExecution, On: "Rx:1:1"}, &Persisted{Execution: run + ":1:1", Asset: "A1"}}
 	}
 	commit(t, s, 1, put(append(rows("R1"), rows("R12")...)...))
 	var got []string

@@ -19,6 +19,7 @@ var runTables = []struct {
 	{TableGroups, func(run string) string { return run + ":" }},
 	{TableHits, func(run string) string { return run + ":" }},
 	{TableWaits, func(run string) string { return run + ":" }},
+	{TablePersisted, func(run string) string { return run + ":" }},
 }
 
 // RunRows walks all rows of a run, its own last.

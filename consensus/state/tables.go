@@ -31,6 +31,8 @@ const (
 	TablePacks        Table = 17
 	TableKept         Table = 18
 	TableTallies      Table = 19
+	TableAssets       Table = 20
+	TablePersisted    Table = 21
 )
 
 // spec describes one table: its number, its name inside memdb, an empty row, and its indexes beside "id".
@@ -131,6 +133,8 @@ var specs = []spec{
 		by("age", func(k *Kept) (string, bool) { return be8(k.CreatedAt) + k.key(), true }),
 	}},
 	{TableTallies, "tallies", func() Row { return &Tally{} }, nil},
+	{TableAssets, "assets", func() Row { return &Asset{} }, nil},
+	{TablePersisted, "persisted", func() Row { return &Persisted{} }, nil},
 }
 
 // tables is specs by number and by memdb name.

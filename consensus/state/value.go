@@ -13,18 +13,19 @@ type Value struct {
 	References []Reference `codec:"r,omitempty"`
 }
 
-// The kinds of references that can be waited for.
+// The kinds of references that stand for something else than bytes. The first two can be waited for.
 const (
 	KindExecution = "execution"
 	KindInput     = "input"
+	KindAsset     = "asset"
 )
 
 // Reference is one entry of Value.References, or, with Kind and ID alone, something that an execution waits for.
 type Reference struct {
-	// Kind is "execution", "input" or "fragment"; assets come with them.
+	// Kind is "execution", "input", "asset" or "fragment".
 	Kind string `codec:"k"`
 
-	// ID of an execution or input; the next two of an execution.
+	// ID of an execution, input or asset; the next two of an execution.
 	ID     string `codec:"i"`
 	Module string `codec:"m,omitempty"`
 	Target string `codec:"t,omitempty"`
@@ -34,6 +35,10 @@ type Reference struct {
 	BlobKey  string `codec:"b,omitempty"`
 	Size     int64  `codec:"s,omitempty"`
 	Metadata []byte `codec:"x,omitempty"` // a JSON object, kept as it was written
+
+	// Of an asset, beside Size (of its files) and BlobKey (of their list): filled in by the scheduler.
+	Name  string `codec:"n,omitempty"`
+	Count int    `codec:"c,omitempty"`
 }
 
 // ResultType says how an execution ended. The numbers are for ever: appended, never reused.
