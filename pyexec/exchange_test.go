@@ -99,6 +99,35 @@ func (h *scriptHost) Suspend(r SuspendRequest, reply func(error)) {
 	reply(fmt.Errorf("not just now"))
 }
 
+func (h *scriptHost) PersistAsset(r AssetRequest, reply func(AssetReply, error)) {
+	name := "-"
+	if r.Name != nil {
+		name = *r.Name
+	}
+	entries, _ := json.Marshal(r.Entries)
+	h.note("persist %s %v %s", name, r.Paths, entries)
+	if name == "refused" {
+		reply(AssetReply{}, fmt.Errorf("no such thing"))
+		return
+	}
+	reply(AssetReply{AssetID: "A1", Reference: json.RawMessage(`["asset","A1",null,1,2]`)}, nil)
+}
+
+func (h *scriptHost) GetAsset(id string, reply func(AssetEntries, error)) {
+	h.note("asset %s", id)
+	reply(AssetEntries{Entries: json.RawMessage(`{"a/b":["k",2,{}]}`)}, nil)
+}
+
+func (h *scriptHost) UploadBlob(path string, reply func(string, error)) {
+	h.note("upload %s", path)
+	reply("key of "+path, nil)
+}
+
+func (h *scriptHost) DownloadBlob(key, path string, reply func(error)) {
+	h.note("download %s %s", key, path)
+	reply(fmt.Errorf("blob not found: %s", key))
+}
+
 func handles(hs []Handle) string {
 	s := ""
 	for _, x := range hs {

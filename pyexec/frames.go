@@ -32,18 +32,12 @@ var frames = map[string]frame{
 	"cancel":           {request: true, code: "cancel_error", handle: onCancel},
 	"submit_input":     {request: true, code: "input_error", handle: onInput},
 	"suspend":          {request: true, code: "suspend_error", handle: onSuspend},
-
-	"persist_asset": {request: true, code: "persist_error", handle: notYet("assets are")},
-	"get_asset":     {request: true, code: "get_asset_error", handle: notYet("assets are")},
-	"upload_blob":   {request: true, code: "upload_error", handle: notYet("assets are")},
-	"download_blob": {request: true, code: "download_error", handle: notYet("assets are")},
-	"define_metric": {handle: onDefineMetric},
-	"metric":        {handle: onMetric},
-}
-
-// notYet refuses a request; the SDK knows it by "not supported yet".
-func notYet(what string) func(*body, int64, json.RawMessage) error {
-	return func(*body, int64, json.RawMessage) error { return errors.New(what + " not supported yet") }
+	"persist_asset":    {request: true, code: "persist_error", handle: onPersistAsset},
+	"get_asset":        {request: true, code: "get_asset_error", handle: onGetAsset},
+	"upload_blob":      {request: true, code: "upload_error", handle: onUploadBlob},
+	"download_blob":    {request: true, code: "download_error", handle: onDownloadBlob},
+	"define_metric":    {handle: onDefineMetric},
+	"metric":           {handle: onMetric},
 }
 
 // parse decodes params; its error is a parse_error whatever the method.

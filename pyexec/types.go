@@ -91,7 +91,11 @@ type Host interface {
 	Cancel(req CancelRequest, reply func(error))
 	Input(req InputRequest, reply func(InputReply, error))
 	Suspend(req SuspendRequest, reply func(error)) // after an answer without error the Host kills the body
-	Group(id int, name string)                     // name "" = none
+	PersistAsset(req AssetRequest, reply func(AssetReply, error))
+	GetAsset(id string, reply func(AssetEntries, error))
+	UploadBlob(path string, reply func(key string, err error))
+	DownloadBlob(key, path string, reply func(error)) // the file is whole when it is there
+	Group(id int, name string)                        // name "" = none
 	Log(level int, template *string, values map[string]Value)
 	DefineMetric(key string, definition MetricDefinition) // before the first point
 	Metric(key string, value float64, at *float64)        // at nil = now, in seconds since the start

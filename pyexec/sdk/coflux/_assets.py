@@ -32,10 +32,7 @@ class AssetEntry(NamedTuple):
 
     def restore(self, *, at: str | Path | None = None) -> Path:
         """Writes the file below the directory (by default the current one) and returns where it is."""
-        base = Path.cwd() if at is None else Path(at)
-        target = Path(os.path.abspath(base / _checked(self.path)))
-        _context.current().ask("download_blob", {"blob_key": self.blob_key, "target_path": str(target)})
-        return target
+        return _restore([self], at)[self.path]
 
 
 class Asset:
@@ -60,7 +57,7 @@ class Asset:
 
     def restore(self, *, match: str | None = None, at: str | Path | None = None) -> dict[str, Path]:
         """Writes the files (that match) below the directory; returns where each is."""
-        return {entry.path: entry.restore(at=at) for entry in self.entries if _matches(entry.path, match)}
+        return _restore([entry for entry in self.entries if _matches(entry.path, match)], at)
 
     def _fetched(self) -> dict[str, AssetEntry]:
         context = _context.current()
@@ -117,6 +114,20 @@ def asset(
     made = context.ask("persist_asset", params)
     _, asset_id, named, count, size = made["reference"]
     return Asset(asset_id, AssetMetadata(named or None, count, size))
+
+
+def _restore(entries: Sequence[AssetEntry], at: str | Path | None) -> dict[str, Path]:
+    """Writes files below the directory; all of them are under way before the first is waited for."""
+    context = _context.current()
+    base = Path.cwd() if at is None else Path(at)
+    targets = [Path(os.path.abspath(base / _checked(entry.path))) for entry in entries]
+    numbers = [
+        context.start("download_blob", {"blob_key": entry.blob_key, "target_path": str(target)})
+        for entry, target in zip(entries, targets)
+    ]
+    for number in numbers:
+        context.finish(number)
+    return {entry.path: target for entry, target in zip(entries, targets)}
 
 
 def _collect(
