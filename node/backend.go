@@ -97,6 +97,8 @@ func (b backend) BlobPut(ctx context.Context, key string, r io.Reader) error {
 	return b.blobs.PutKey(ctx, key, r)
 }
 
+func (b backend) BlobHold(ctx context.Context, keys []string) error { return b.blobs.Hold(ctx, keys) }
+
 func (b backend) Trace(execution string) (events []api.TraceEvent) {
 	for _, e := range b.trace.of(execution) {
 		events = append(events, api.TraceEvent(e))

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/coflux-mesh/coflux/node/blob"
 )
 
 const (
@@ -49,24 +51,44 @@ func (n *Node) careForBlobs(ctx context.Context) {
 	}
 }
 
+// meshBlobs are the mesh's blobs as a node sees them.
+type meshBlobs struct {
+	*blob.Mesh
+	ask blob.Missing
+}
+
+// Hold implements blobStore.
+func (b meshBlobs) Hold(ctx context.Context, keys []string) error { return b.Mesh.Hold(ctx, b.ask, keys) }
+
 // missing asks a node which of the blobs it has not.
-func (n *Node) missing(ctx context.Context, node string, keys []string) (missing []string, err error) {
+func (n *Node) missing(ctx context.Context, node string, keys []string) ([]string, error) {
+	return n.lacks(ctx, node, rpcMissing, keys)
+}
+
+// hold leases blobs on a node; it gives those that the node has not.
+func (n *Node) hold(ctx context.Context, node string, keys []string) ([]string, error) {
+	return n.lacks(ctx, node, rpcHold, keys)
+}
+
+func (n *Node) lacks(ctx context.Context, node, path string, keys []string) (missing []string, err error) {
 	body, err := json.Marshal(keys)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return missing, n.peers.call(ctx, node, rpcMissing, body, &missing)
+	return missing, n.peers.call(ctx, node, path, body, &missing)
 }
 
-// missingBlobs answers it.
-func (s *rpcServer) missingBlobs(w http.ResponseWriter, r *http.Request) {
-	var keys []string
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&keys); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+// lackedBlobs answers them.
+func (s *rpcServer) lackedBlobs(lacked func(context.Context, []string) ([]string, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var keys []string
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&keys); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		missing, err := lacked(r.Context(), keys)
+		s.answer(w, missing, err)
 	}
-	missing, err := s.blobs.Missing(r.Context(), keys)
-	s.answer(w, missing, err)
 }

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/asset"
 	"github.com/coflux-mesh/coflux/node/blob"
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 const (
@@ -47,7 +49,10 @@ type collector struct {
 	// read gives the state with all that was committed before the call.
 	read  func(ctx context.Context) (*state.View, error)
 	refs  func(ctx context.Context, key string) ([]string, error) // what the packs of runs refer to
-	peers blobHolder
+	list  func(ctx context.Context, key string) (asset.List, error)
+	// forget has assets that nothing refers to lose their rows.
+	forget func(ctx context.Context, r *scheduler.ForgetAssets) error
+	peers  blobHolder
 }
 
 // round removes what nothing refers to; it gives how many copies were removed.
@@ -73,7 +78,11 @@ func (c *collector) round(ctx context.Context) (removed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := c.keep(ctx, view, nodes, func(key string) { delete(named, key) }); err != nil {
+	unused, err := c.keep(ctx, view, nodes, func(key string) { delete(named, key) })
+	if err != nil {
+		return 0, err
+	}
+	if err := c.forgetAssets(ctx, view, unused); err != nil { // their files go in a later round
 		return 0, err
 	}
 	perNode := map[string][]string{}
@@ -93,9 +102,23 @@ func (c *collector) round(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// keep names all blobs that something refers to: rows, packed runs, and the logs of all nodes.
-func (c *collector) keep(ctx context.Context, v *state.View, nodes []string, keep func(key string)) error {
+// keep names all blobs that something refers to: rows, packed runs, the logs of all nodes, and assets. It gives the assets to
+// which nothing else refers.
+func (c *collector) keep(ctx context.Context, v *state.View, nodes []string, keepOne func(key string)) (unused []string, err error) {
+	used := map[string]bool{} // by the key of an asset's list
+	for a := range v.Assets() {
+		used[a.BlobKey] = false
+	}
+	keep := func(key string) {
+		keepOne(key)
+		if _, ok := used[key]; ok {
+			used[key] = true
+		}
+	}
 	for row := range v.Rows() {
+		if _, ok := row.(*state.Asset); ok {
+			continue
+		}
 		for key := range state.BlobKeys(row) {
 			keep(key)
 		}
@@ -106,7 +129,7 @@ func (c *collector) keep(ctx context.Context, v *state.View, nodes []string, kee
 		}
 		keys, err := c.refs(ctx, pack.RefsKey)
 		if err != nil {
-			return fmt.Errorf("what pack %s refers to cannot be read: %w", pack.ID, err)
+			return nil, fmt.Errorf("what pack %s refers to cannot be read: %w", pack.ID, err)
 		}
 		for _, key := range keys {
 			keep(key)
@@ -115,18 +138,26 @@ func (c *collector) keep(ctx context.Context, v *state.View, nodes []string, kee
 	for _, node := range nodes {
 		keys, err := c.peers.logged(ctx, node)
 		if err != nil {
-			return fmt.Errorf("what the logs of node %s refer to is not known: %w", node, err)
+			return nil, fmt.Errorf("what the logs of node %s refer to is not known: %w", node, err)
 		}
 		for _, key := range keys {
 			keep(key)
 		}
 	}
-	return ctx.Err()
+	for a := range v.Assets() {
+		if !used[a.BlobKey] {
+			unused = append(unused, a.ID)
+		}
+		if err := c.keepAsset(ctx, a, keepOne); err != nil {
+			return nil, err
+		}
+	}
+	return unused, ctx.Err()
 }
 
 // collectBlobs runs the collector while this node leads.
 func (n *Node) collectBlobs(ctx context.Context) {
-	c := &collector{members: n.present, read: n.router.Linear, refs: n.packs.refs, peers: n}
+	c := &collector{members: n.present, read: n.router.Linear, refs: n.packs.refs, list: n.assetList, forget: n.forgetAssets, peers: n}
 	for pause(ctx, collectEvery) {
 		if n.coord.leader() == nil {
 			continue

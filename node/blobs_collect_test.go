@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
+	"github.com/coflux-mesh/coflux/node/asset"
 	"github.com/coflux-mesh/coflux/node/blob"
+	"github.com/coflux-mesh/coflux/scheduler"
 )
 
 // holding is a mesh of blob directories with one state, which replicas may not have seen yet.
@@ -21,6 +23,9 @@ type holding struct {
 	seen   map[string]*state.Store // replicas, where they are not the store
 	logs   []string
 	away   error
+	lists  map[string]asset.List // of assets
+	// forgotten are the assets that were to lose their rows.
+	forgotten []string
 	// listed is called after all leases were looked at.
 	listed func()
 }
@@ -39,8 +44,21 @@ func newHolding(t *testing.T) (*holding, *collector) {
 		members: func() ([]string, bool) { return []string{"a", "b"}, h.away == nil },
 		read:    func(context.Context) (*state.View, error) { h.listed(); return h.store.View(), nil },
 		refs:    func(context.Context, string) ([]string, error) { return []string{h.key("of a packed run")}, nil },
-		peers:   h,
+		list:    h.list,
+		forget: func(_ context.Context, r *scheduler.ForgetAssets) error {
+			h.forgotten = append(h.forgotten, r.Assets...)
+			return nil
+		},
+		peers: h,
 	}
+}
+
+func (h *holding) list(_ context.Context, key string) (asset.List, error) {
+	list, ok := h.lists[key]
+	if !ok {
+		return list, errors.New("no such list")
+	}
+	return list, nil
 }
 
 func (h *holding) unleased(_ context.Context, node string) ([]string, error) {
@@ -78,11 +96,19 @@ func (h *holding) age() {
 
 func (h *holding) row(rows ...state.Row) {
 	h.t.Helper()
-	scratch := h.store.Scratch()
-	if err := scratch.Try(func(tx *state.Tx) error {
+	h.change(func(tx *state.Tx) {
 		for _, r := range rows {
 			tx.Put(r)
 		}
+	})
+}
+
+// change commits an entry.
+func (h *holding) change(do func(tx *state.Tx)) {
+	h.t.Helper()
+	scratch := h.store.Scratch()
+	if err := scratch.Try(func(tx *state.Tx) error {
+		do(tx)
 		return nil
 	}); err != nil {
 		h.t.Fatal(err)
@@ -200,7 +226,7 @@ func TestNodesCollectOverTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &collector{members: first.present, read: first.router.Linear, refs: first.packs.refs, peers: first}
+	c := &collector{members: first.present, read: first.router.Linear, refs: first.packs.refs, list: first.assetList, forget: first.forgetAssets, peers: first}
 	if n, err := c.round(ctx); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}

@@ -26,6 +26,7 @@ type execution struct {
 	ctx    context.Context // ends with the process
 	cancel context.CancelFunc
 	series *series // of its metrics
+	files  *assetFiles
 
 	// The rest is guarded by a.mu.
 	selects map[int64]*selecting
@@ -48,7 +49,7 @@ func (a *agent) assigned(w *Assign) {
 		a.mu.Unlock()
 		return // known: what became of it is on its way already (rules A4)
 	}
-	e := &execution{a: a, id: w.Execution, run: id.Run, assign: w, selects: map[int64]*selecting{}}
+	e := &execution{a: a, id: w.Execution, run: id.Run, assign: w, selects: map[int64]*selecting{}, files: newAssetFiles()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.series = newSeries(e.keepMetric, e.warnMetric)
 	a.executions[e.id] = e

@@ -96,6 +96,10 @@ func (e *execution) askLocked(r scheduler.Request, done func(scheduler.Reply)) {
 		r.Session = e.a.session
 	case *scheduler.Suspend:
 		r.Session = e.a.session
+	case *scheduler.PersistAsset:
+		r.Session = e.a.session
+	case *scheduler.UseAsset:
+		r.Session = e.a.session
 	}
 	e.a.askLocked(r, done)
 }

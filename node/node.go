@@ -43,7 +43,7 @@ type Node struct {
 	journal       *journal.Journal // of log lines
 	points        *journal.Journal // of metrics
 	local         *blob.Local
-	blobs         *blob.Mesh
+	blobs         meshBlobs
 	logs, metrics *logs
 	packs         *packs
 	pool          *pyexec.Pool // nil on a node without repos
@@ -123,7 +123,7 @@ func (n *Node) openFiles() (err error) {
 	if n.local, err = blob.Open(n.dir.Path()); err != nil {
 		return err
 	}
-	n.blobs = blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log)
+	n.blobs = meshBlobs{blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log), n.hold}
 	n.packs = &packs{blobs: n.blobs}
 	return nil
 }

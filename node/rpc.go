@@ -24,6 +24,7 @@ const (
 	rpcManifest  = "/v1/manifest/"  // GET a manifest by hash
 	rpcBlob      = "/v1/blob/"      // GET, PUT a blob by key
 	rpcMissing   = "/v1/missing"    // POST keys of blobs: which of them the node has not
+	rpcHold      = "/v1/hold"       // POST keys of blobs, to be leased: which of them the node has not
 	rpcUnleased  = "/v1/unleased"   // GET keys of blobs whose lease is over
 	rpcLogged    = "/v1/logged"     // GET keys of blobs that the journal refers to
 	rpcCollect   = "/v1/collect"    // POST what the leader has a node remove
@@ -56,7 +57,8 @@ func (s *rpcServer) handler() http.Handler {
 	mux.HandleFunc("GET "+rpcManifest+"{hash}", s.getManifest)
 	mux.HandleFunc("GET "+rpcBlob+"{key}", s.getBlob)
 	mux.HandleFunc("PUT "+rpcBlob+"{key}", s.putBlob)
-	mux.HandleFunc("POST "+rpcMissing, s.missingBlobs)
+	mux.HandleFunc("POST "+rpcMissing, s.lackedBlobs(s.blobs.Missing))
+	mux.HandleFunc("POST "+rpcHold, s.lackedBlobs(s.blobs.Hold))
 	mux.HandleFunc("GET "+rpcUnleased, s.listUnleased)
 	mux.HandleFunc("GET "+rpcLogged, s.listLogged)
 	mux.HandleFunc("POST "+rpcCollect, s.collectBlobs)

@@ -22,6 +22,8 @@ type blobStore interface {
 	Put(ctx context.Context, r io.Reader) (key string, size int64, err error)
 	// Path gives a local read-only file with the content, fetched if need be.
 	Path(ctx context.Context, key string) (string, error)
+	// Hold keeps blobs from being collected for a while, as Put does; blob.ErrNotFound for one that is nowhere.
+	Hold(ctx context.Context, keys []string) error
 }
 
 // values turns values from the form that Python speaks into that of the state, and back.
@@ -119,30 +121,30 @@ func (v values) reference(ctx context.Context, raw json.RawMessage) (state.Refer
 		return v.fragment(ctx, f)
 	}
 	var parts []json.RawMessage
-	var kind, id, module, target string
+	var kind, id string
 	if json.Unmarshal(raw, &parts) != nil || len(parts) < 2 || json.Unmarshal(parts[0], &kind) != nil {
 		return state.Reference{}, fmt.Errorf("%s is not a reference", raw)
 	}
 	if kind == "fragment" {
 		return state.Reference{}, fmt.Errorf("%s is not a fragment: format, path, size and metadata are expected", raw)
 	}
-	if kind == "input" {
-		if json.Unmarshal(parts[1], &id) != nil {
-			return state.Reference{}, fmt.Errorf("%s has no input id", raw)
-		}
-		return state.Reference{Kind: kind, ID: id}, nil
+	if kind != state.KindExecution && kind != state.KindInput && kind != state.KindAsset {
+		return state.Reference{}, fmt.Errorf("references of kind %q are not known", kind)
 	}
-	if kind != "execution" {
-		return state.Reference{}, fmt.Errorf("references of kind %q are not supported yet", kind)
+	if json.Unmarshal(parts[1], &id) != nil || id == "" {
+		return state.Reference{}, fmt.Errorf("%s has no %s id", raw, kind)
 	}
-	if err := json.Unmarshal(parts[1], &id); err != nil {
-		return state.Reference{}, fmt.Errorf("%s has no execution id", raw)
+	ref := state.Reference{Kind: kind, ID: id}
+	switch {
+	case kind == state.KindExecution && len(parts) >= 4:
+		_ = json.Unmarshal(parts[2], &ref.Module) // only the id matters
+		_ = json.Unmarshal(parts[3], &ref.Target)
+	case kind == state.KindAsset && len(parts) >= 5: // the scheduler says what is true; a log line keeps what is said
+		_ = json.Unmarshal(parts[2], &ref.Name)
+		_ = json.Unmarshal(parts[3], &ref.Count)
+		_ = json.Unmarshal(parts[4], &ref.Size)
 	}
-	if len(parts) >= 4 {
-		_ = json.Unmarshal(parts[2], &module) // only the id matters
-		_ = json.Unmarshal(parts[3], &target)
-	}
-	return state.Reference{Kind: kind, ID: id, Module: module, Target: target}, nil
+	return ref, nil
 }
 
 func (v values) toPython(ctx context.Context, in *state.Value) (pyexec.Value, error) {
@@ -175,10 +177,17 @@ func (v values) referenceToPython(ctx context.Context, r state.Reference) (json.
 	return pyexec.Fragment{Format: r.Format, Path: path, Size: r.Size, Metadata: r.Metadata}.Reference()
 }
 
-// named is a reference to an execution or input as adapter-protocol 3.2 writes it.
+// named is a reference to an execution, input or asset as adapter-protocol 3.2 writes it.
 func named(r state.Reference) (json.RawMessage, error) {
-	if r.Kind == "input" {
+	switch r.Kind {
+	case state.KindInput:
 		return json.Marshal([]string{r.Kind, r.ID})
+	case state.KindAsset:
+		var name *string
+		if r.Name != "" {
+			name = &r.Name
+		}
+		return json.Marshal([]any{r.Kind, r.ID, name, r.Count, r.Size})
 	}
 	return json.Marshal([]string{r.Kind, r.ID, r.Module, r.Target})
 }

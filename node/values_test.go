@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -33,6 +34,15 @@ func (d dirBlobs) Path(_ context.Context, key string) (string, error) {
 	path := filepath.Join(string(d), key)
 	_, err := os.Stat(path)
 	return path, err
+}
+
+func (d dirBlobs) Hold(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if _, err := d.Path(ctx, key); err != nil {
+			return fmt.Errorf("%w: %s", blob.ErrNotFound, key)
+		}
+	}
+	return nil
 }
 
 // The vectors that the Python package is tested with survive the state: the same text, the same bytes beside it.
@@ -128,7 +138,7 @@ func TestWrongReferences(t *testing.T) {
 		{`["execution"]`, "is not a reference"},
 		{`["execution",5]`, "has no execution id"},
 		{`["input",5]`, "has no input id"},
-		{`["asset","A1",null,1,2]`, `references of kind "asset" are not supported yet`},
+		{`["blob","A1",null,1,2]`, `references of kind "blob" are not known`},
 		{`["fragment","bytes"]`, "is not a fragment"},
 		{`["fragment","bytes",7,1,{}]`, "is not a fragment"},
 		{`["fragment","bytes","/no/such/file",1,{}]`, "open a fragment's file: open /no/such/file"},

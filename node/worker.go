@@ -117,7 +117,7 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 	w.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Workspace: cfg.Workspace, Node: w.id, NodeName: cfg.Name, Boot: w.id, Slots: cfg.Concurrency,
 			Provides: provides, Accepts: accepts},
-		Runner: w.pool, Values: values{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger)}, Log: w.logs, Metrics: w.metrics,
+		Runner: w.pool, Values: values{workerBlobs{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger), cfg.Client}}, Log: w.logs, Metrics: w.metrics,
 		Logger: logger.Named("agent"), Clock: boottime, Dial: w.dial, Announce: w.tellGuard,
 	})
 	return w, nil

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/coder/websocket"
 	"github.com/coflux-mesh/coflux/node/api/client"
@@ -94,3 +95,27 @@ func (r remoteBlobs) Get(ctx context.Context, _, key string) (io.ReadCloser, err
 	}
 	return body, err
 }
+
+// workerBlobs are the mesh's blobs as an agent-only process sees them.
+type workerBlobs struct {
+	*blob.Mesh
+	client *client.Client
+}
+
+// Hold has the node lease blobs.
+func (b workerBlobs) Hold(ctx context.Context, keys []string) error {
+	for some := range slices.Chunk(keys, holdAtOnce) {
+		err := b.client.HoldBlobs(ctx, some)
+		var refused *client.Error
+		if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+			return fmt.Errorf("%w: %s", blob.ErrNotFound, refused.Message)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdAtOnce is how many blobs a worker has the node lease in one request.
+const holdAtOnce = 5000

@@ -47,6 +47,8 @@ type Backend interface {
 	BlobOpen(ctx context.Context, key string) (io.ReadCloser, int64, error)
 	BlobHas(ctx context.Context, key string) (bool, error)
 	BlobPut(ctx context.Context, key string, r io.Reader) error
+	// BlobHold keeps blobs from being collected for an hour.
+	BlobHold(ctx context.Context, keys []string) error
 	// Trace are the stages of an execution that this node remembers.
 	Trace(execution string) []TraceEvent
 	// Ready tells whether a leader is known and the replica has caught up; if not, why.

@@ -230,6 +230,15 @@ func (m *memory) BlobHas(_ context.Context, key string) (bool, error) {
 	return m.blobs[key] != nil, nil
 }
 
+func (m *memory) BlobHold(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if has, _ := m.BlobHas(ctx, key); !has {
+			return fmt.Errorf("%w: %s", blob.ErrNotFound, key)
+		}
+	}
+	return nil
+}
+
 func (m *memory) BlobPut(_ context.Context, key string, r io.Reader) error {
 	data, err := io.ReadAll(r)
 	if err != nil {

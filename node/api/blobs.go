@@ -69,6 +69,29 @@ func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// maxHold is how many blobs one request holds.
+const maxHold = 10_000
+
+func (s *Server) holdBlobs(w http.ResponseWriter, r *http.Request) error {
+	b, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	b.into("keys", &keys)
+	if len(keys) > maxHold {
+		b.wrong("keys", "invalid")
+	}
+	if err := b.err(); err != nil {
+		return err
+	}
+	if err := s.Backend.BlobHold(r.Context(), keys); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // movingReader lets a body take as long as it likes while it moves.
 type movingReader struct {
 	r       io.Reader

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/node/journal"
 )
 
@@ -114,6 +115,11 @@ func newLogReference(raw json.RawMessage) any {
 	fields := []any{&kind, &format, &key, &size, &metadata}
 	if json.Unmarshal(raw, &fields) == nil && kind == "fragment" {
 		return fragmentReference{kind, format, key, size, rawJSON(metadata)}
+	}
+	a := logAsset{}
+	fields = []any{&a.Type, &a.AssetID, &a.Name, &a.TotalCount, &a.TotalSize}
+	if json.Unmarshal(raw, &fields) == nil && a.Type == state.KindAsset {
+		return a
 	}
 	var parts []string
 	if json.Unmarshal(raw, &parts) == nil && len(parts) >= 2 && parts[0] == "input" {

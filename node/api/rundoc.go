@@ -37,21 +37,21 @@ type stepDoc struct {
 }
 
 type executionDoc struct {
-	ExecutionID  string                 `json:"executionId"`
-	WorkspaceID  string                 `json:"workspaceId"`
-	Node         *string                `json:"node"`
-	CreatedAt    int64                  `json:"createdAt"`
-	CreatedBy    *actor                 `json:"createdBy"`
-	ExecuteAfter *int64                 `json:"executeAfter"`
-	AssignedAt   *int64                 `json:"assignedAt"`
-	CompletedAt  *int64                 `json:"completedAt"`
-	Groups       map[string]*string     `json:"groups"`
-	Assets       map[string]any         `json:"assets"`
-	Dependencies map[string]any         `json:"dependencies"` // resultDependency or inputDependency
-	Children     []childDoc             `json:"children"`
-	Inputs       map[string]inputStatus `json:"inputs"`
-	Result       any                    `json:"result"`
-	Metrics      map[string]any         `json:"metrics"`
+	ExecutionID  string                  `json:"executionId"`
+	WorkspaceID  string                  `json:"workspaceId"`
+	Node         *string                 `json:"node"`
+	CreatedAt    int64                   `json:"createdAt"`
+	CreatedBy    *actor                  `json:"createdBy"`
+	ExecuteAfter *int64                  `json:"executeAfter"`
+	AssignedAt   *int64                  `json:"assignedAt"`
+	CompletedAt  *int64                  `json:"completedAt"`
+	Groups       map[string]*string      `json:"groups"`
+	Assets       map[string]assetSummary `json:"assets"`
+	Dependencies map[string]any          `json:"dependencies"` // resultDependency, inputDependency or assetReference
+	Children     []childDoc              `json:"children"`
+	Inputs       map[string]inputStatus  `json:"inputs"`
+	Result       any                     `json:"result"`
+	Metrics      map[string]any          `json:"metrics"`
 }
 
 type resultDependency struct {
@@ -65,7 +65,11 @@ type inputDependency struct {
 	inputStatus
 }
 
-func newDependency(v *state.View, on string) any {
+func newDependency(v *state.View, d *state.Dependency) any {
+	on := d.On
+	if d.BlobKey != "" {
+		return newAssetReference(v, state.Reference{ID: on})
+	}
 	if id, ok := state.ParseInputID(on); ok {
 		doc := inputDependency{Type: "input", InputID: on}
 		if in := v.Input(id); in != nil {
@@ -176,14 +180,14 @@ func newExecutionDoc(v *state.View, e *state.Execution) *executionDoc {
 	doc := &executionDoc{
 		ExecutionID: e.ID().String(), WorkspaceID: e.Workspace, Node: nodeName(v, e), CreatedAt: e.CreatedAt,
 		ExecuteAfter: timeOrNil(e.ExecuteAfter), AssignedAt: timeOrNil(e.AssignedAt), CompletedAt: timeOrNil(e.CompletedAt),
-		Groups: map[string]*string{}, Assets: map[string]any{}, Dependencies: map[string]any{},
+		Groups: map[string]*string{}, Assets: assetsOf(v, e.ID()), Dependencies: map[string]any{},
 		Children: []childDoc{}, Inputs: inputsOf(v, e.ID()), Result: newResultDoc(v, e.Result), Metrics: map[string]any{},
 	}
 	for g := range v.Groups(e.ID()) {
 		doc.Groups[strconv.Itoa(g.ID)] = textOrNil(g.Name)
 	}
 	for d := range v.Dependencies(e.ID()) {
-		doc.Dependencies[d.On] = newDependency(v, d.On)
+		doc.Dependencies[d.On] = newDependency(v, d)
 	}
 	doc.Children = newChildDocs(v, e.ID())
 	return doc

@@ -60,6 +60,9 @@ func newReference(v *state.View, ref state.Reference) any {
 		}
 		return fragmentReference{ref.Kind, ref.Format, ref.BlobKey, ref.Size, metadata}
 	}
+	if ref.Kind == state.KindAsset {
+		return newAssetReference(v, ref)
+	}
 	return executionReference{ref.Kind, newExecRef(v, ref.ID, ref.Module, ref.Target)}
 }
 

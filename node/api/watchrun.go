@@ -181,6 +181,9 @@ func countExtras(v *state.View, id state.ExecutionID) (n int) {
 	for range v.Groups(id) {
 		n++
 	}
+	for range v.PersistedBy(id) {
+		n++
+	}
 	for range v.Hits(id) {
 		n++
 	}

@@ -25,11 +25,12 @@ var may = map[string][]string{
 	"cmd/internal/daemon": {"node", "consensus", "pyexec", "cmd/internal/..."}, // consensus: its errors have exit statuses
 	"cmd/internal/...":    {"node", "node/api/client", "pyexec", "cmd/internal/..."},
 	"node":                {"node/...", "scheduler", "consensus", "consensus/state", "pyexec", "pyexec/..."},
-	"node/api":            {"node/api/client", "scheduler", "consensus", "consensus/state", "node/blob", "node/journal", "node/schema"},
+	"node/api":            {"node/api/client", "scheduler", "consensus", "consensus/state", "node/asset", "node/blob", "node/journal", "node/schema"},
 	"node/api/client":     nil,
 	"node/ui":             nil,
 	"node/schema":         nil,
 	"node/gossip":         nil,
+	"node/asset":          nil,
 	"node/blob":           nil,
 	"node/pack":           {"consensus/state"},
 	"node/journal":        nil,

@@ -50,6 +50,7 @@ type Execution struct {
 	AssignedAt   *int64                      `json:"assignedAt"`
 	CompletedAt  *int64                      `json:"completedAt"`
 	Groups       map[string]*string          `json:"groups"`
+	Assets       map[string]AssetSummary     `json:"assets"` // made by it, by id
 	Children     []Child                     `json:"children"`
 	Result       *Result                     `json:"result"`
 	Node         *string                     `json:"node"` // name of the node that ran it

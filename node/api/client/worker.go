@@ -63,3 +63,9 @@ func (c *Client) OpenBlob(ctx context.Context, key string) (io.ReadCloser, error
 	}
 	return res.Body, nil
 }
+
+// HoldBlobs keeps blobs from being collected for an hour, until a row refers to them. not_found for one that the mesh does not have.
+func (c *Client) HoldBlobs(ctx context.Context, keys []string) error {
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/api/hold_blobs", body: map[string]any{"keys": keys}, idempotent: true})
+	return err
+}

@@ -1,5 +1,6 @@
 // The tree of a run's steps.
 
+import { assets } from "./assets.js";
 import { badge, duration, h } from "./dom.js";
 import { result, value } from "./values.js";
 
@@ -95,11 +96,12 @@ function details(step, execution) {
     ["Execution", execution?.executionId],
     ["Node", execution?.node],
     ["Called by", step.parentId],
-    ["Waits for", Object.keys(execution?.dependencies ?? {}).join(", ")],
+    ["Waits for", Object.entries(execution?.dependencies ?? {}).filter(([, d]) => d.type !== "asset").map(([id]) => id).join(", ")],
     ["Attempts", Object.keys(step.executions).length > 1 ? String(Object.keys(step.executions).length) : ""],
   ].filter(([, text]) => text);
   return h("div", { class: "card details" },
     h("dl", null, facts.map(([name, text]) => [h("dt", null, name), h("dd", null, text)])),
     step.arguments.length > 0 && [h("h3", null, "Arguments"), step.arguments.map(value)],
+    Object.keys(execution?.assets ?? {}).length > 0 && [h("h3", null, "Assets"), assets(execution.assets)],
     execution?.result && [h("h3", null, "Result"), result(execution.result)]);
 }

@@ -1,6 +1,7 @@
 // Recorded values, results and log texts as people read them.
 
 import { Exact, parse } from "./api.js";
+import { summary } from "./assets.js";
 import { h } from "./dom.js";
 
 /** Encoded data as text in the manner of Python; references by the value's list. */
@@ -42,7 +43,7 @@ function plain(object, references, indent, inner) {
 function reference(ref) {
   switch (ref?.type) {
     case "execution": return `<execution ${ref.module}/${ref.target} ${ref.executionId}>`;
-    case "asset": return `<asset ${ref.assetId}>`;
+    case "asset": return `<asset ${summary(ref.asset ?? ref)}>`;
     case "input": return `<input ${ref.inputId}>`;
     case "fragment": return `<fragment ${ref.format} (${ref.size} bytes)>`;
   }
