@@ -132,6 +132,14 @@ func newFakeNode() *fakeNode {
 	mux.HandleFunc("GET /blobs/510b7163135eb64a7447cff9da3bf9d3928223885ac9bf29766bbd9fe8084af1", text("[\"large\", 1.50]\n"))
 	mux.HandleFunc("PUT /blobs/510b7163135eb64a7447cff9da3bf9d3928223885ac9bf29766bbd9fe8084af1", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /blobs/"+blobKey, text(`["large", 1.50]`))
+	mux.HandleFunc("GET /topics/asset/{asset}", func(w http.ResponseWriter, r *http.Request) {
+		doc, ok := fakeAssets[r.PathValue("asset")]
+		if !ok {
+			refuse(w, 404, `{"error":"not_found","message":""}`)
+			return
+		}
+		_, _ = io.WriteString(w, doc)
+	})
 	mux.HandleFunc("POST /api/submit_workflow", n.submit)
 	mux.HandleFunc("POST /api/cancel_execution", n.cancel)
 	mux.HandleFunc("POST /api/create_workspace", n.create)

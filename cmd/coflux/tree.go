@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -48,8 +50,17 @@ func (t *tree) step(id string, depth int) {
 	t.seen[id] = true
 	t.lines = append(t.lines, t.stepLine(s, depth))
 	if _, e := s.Latest(); e != nil {
+		for _, asset := range slices.Sorted(maps.Keys(e.Assets)) {
+			t.lines = append(t.lines, assetLine(asset, e.Assets[asset], depth+1))
+		}
 		t.children(e, depth+1)
 	}
+}
+
+// assetLine names an asset that an execution has made.
+func assetLine(id string, a client.AssetSummary, depth int) line {
+	text := referenceText(client.Reference{Type: "asset", Asset: &a})
+	return line{{plain, strings.Repeat("  ", depth)}, {dim, "asset " + id + " "}, {plain, text[len("<asset ") : len(text)-1]}}
 }
 
 func (t *tree) children(e *client.Execution, depth int) {

@@ -151,15 +151,11 @@ func referenceText(ref client.Reference) string {
 		if ref.Asset != nil {
 			name, count, size = ref.Asset.Name, ref.Asset.TotalCount, ref.Asset.TotalSize
 		}
-		files := "files"
-		if count == 1 {
-			files = "file"
-		}
 		title := "(untitled)"
 		if name != nil && *name != "" {
 			title = `"` + *name + `"`
 		}
-		return fmt.Sprintf("<asset %s (%d %s, %s)>", title, count, files, sizeText(size))
+		return fmt.Sprintf("<asset %s (%s, %s)>", title, filesText(count), sizeText(size))
 	}
 	return "<" + ref.Type + ">"
 }

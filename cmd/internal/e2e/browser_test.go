@@ -137,7 +137,8 @@ func TestPageInABrowser(t *testing.T) {
 	chromium(t)
 	m := newMesh(t)
 	m.write("questions.py", questions)
-	n := m.add("--repo", "flows", "--repo", "questions")
+	m.write("keeping.py", keeping)
+	n := m.add("--repo", "flows", "--repo", "questions", "--repo", "keeping")
 	m.ready()
 	run := n.said("^R", "submit", "flows/hello", `"<b>Joe</b>"`)
 	page := openTab(t, "http://"+n.host()+"/")
@@ -156,6 +157,29 @@ func TestPageInABrowser(t *testing.T) {
 	page.eval(`document.getElementById("argument-0").value = '"Eve"'; document.querySelector("form button").click()`)
 	page.shows("Hello, Eve!")
 	page.answers(n)
+	page.lists(n)
+}
+
+// lists has the page list the files of assets, and follow a link to one.
+func (b *tab) lists(n *node) {
+	b.t.Helper()
+	run := n.said("^R", "submit", "keeping/pass_on", "3", `"<i>n</i>"`)
+	b.eval(`location.hash = "#/run/` + run + `"`)
+	b.shows(`<asset "again" (5 files, `, `"<i>n</i>" (3 files, `)
+	await(b.t, patience, func() string {
+		if b.eval(`document.querySelector("button.step[aria-expanded=false]")?.click(); document.querySelectorAll("[data-asset] button:enabled").forEach((x) => x.click()); document.querySelectorAll("[data-asset]").length`) != "2" {
+			return "the assets are not there"
+		}
+		return ""
+	})
+	b.shows("d1/f1.txt", "all/d2/f2.txt", "11 bytes")
+	b.eval(`fetch(document.querySelector("[data-asset] li a").href).then((r) => r.text()).then((text) => { document.title = text; })`)
+	await(b.t, patience, func() string {
+		if title := b.eval("document.title"); !strings.Contains(title, "<i>n</i> 0") {
+			return "the link leads to " + title
+		}
+		return ""
+	})
 }
 
 // answers has the page answer what a run asks, and dismiss what another one does.
