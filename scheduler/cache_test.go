@@ -78,6 +78,25 @@ func TestWhoeverIsLinkedSharesTheOutcome(t *testing.T) {
 	}
 }
 
+// From the entry of the cancellation on nothing below it stands in, whether the sweep has come there or not.
+func TestWhatIsBeingCancelledDoesNotStandIn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	one := r.ok(call("S1", root, 1)).ExecutionID
+	r.cached(one, 1, state.Cache{}, "1")
+	again := call("S1", root, 2)
+	again.Cache, again.Arguments = &state.Cache{}, []state.Value{{Data: []byte("1")}}
+	replies := r.step(&Cancel{Workspace: r.execution(root).Workspace, Execution: one}, again)
+	if replies[0].Err != nil || replies[1].Err != nil {
+		t.Fatal(replies)
+	}
+	r.drain()
+	if got := r.result(replies[1].Answer.ExecutionID); got != "none" {
+		t.Errorf("the new call ended as %s", got)
+	}
+}
+
 func TestNamespaceVersionAndParamsMakeTheKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -96,6 +96,24 @@ func TestACallWaitsForWhatTheValuesReferTo(t *testing.T) {
 	}
 }
 
+// What was final before the call was made leads on to what is not, through several values.
+func TestACallWaitsForWhatIsBehindFinalValues(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	root := r.running()
+	first, second, open := r.ok(call("S1", root, 1)).ExecutionID, r.ok(call("S1", root, 2)).ExecutionID, r.ok(call("S1", root, 3)).ExecutionID
+	r.ok(valueRefs(second, open))
+	r.ok(valueRefs(first, second))
+	id := r.waiting(root, 4, []int{0}, refs(first))
+	if e := r.execution(id); e.Session != "" || e.Wait != state.WaitAll {
+		t.Fatalf("it does not wait: %+v", e)
+	}
+	r.ok(valueOf("S1", open, "1"))
+	if e := r.execution(id); e.Session == "" {
+		t.Errorf("it still waits: %+v", e)
+	}
+}
+
 // Values may lead back to who waits: that is not waited for.
 func TestACallDoesNotWaitForItself(t *testing.T) {
 	t.Parallel()
