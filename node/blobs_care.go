@@ -58,7 +58,9 @@ type meshBlobs struct {
 }
 
 // Hold implements blobStore.
-func (b meshBlobs) Hold(ctx context.Context, keys []string) error { return b.Mesh.Hold(ctx, b.ask, keys) }
+func (b meshBlobs) Hold(ctx context.Context, keys []string) error {
+	return b.Mesh.Hold(ctx, b.ask, keys)
+}
 
 // missing asks a node which of the blobs it has not.
 func (n *Node) missing(ctx context.Context, node string, keys []string) ([]string, error) {

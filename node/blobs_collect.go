@@ -47,9 +47,9 @@ type collector struct {
 	// members are the nodes of the mesh; all of them have to answer, or nothing is removed.
 	members func() (nodes []string, complete bool)
 	// read gives the state with all that was committed before the call.
-	read  func(ctx context.Context) (*state.View, error)
-	refs  func(ctx context.Context, key string) ([]string, error) // what the packs of runs refer to
-	list  func(ctx context.Context, key string) (asset.List, error)
+	read func(ctx context.Context) (*state.View, error)
+	refs func(ctx context.Context, key string) ([]string, error) // what the packs of runs refer to
+	list func(ctx context.Context, key string) (asset.List, error)
 	// forget has assets that nothing refers to lose their rows.
 	forget func(ctx context.Context, r *scheduler.ForgetAssets) error
 	peers  blobHolder

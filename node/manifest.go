@@ -150,3 +150,21 @@ func registering(log hclog.Logger, d pyexec.Discovery, last *[]scheduler.ModuleM
 	*last = all
 	return all
 }
+
+// logModules says what the modules offer now.
+func logModules(log hclog.Logger, d pyexec.Discovery) {
+	for _, m := range d.Modules {
+		if m.Error != "" {
+			log.Error("module cannot be imported", "module", m.Name, "reason", m.Error, "still-serving", len(m.Targets))
+			if m.Traceback != "" {
+				log.Debug("traceback of the import", "module", m.Name, "traceback", m.Traceback)
+			}
+			continue
+		}
+		if len(m.Targets) == 0 {
+			log.Warn("module has no tasks and no workflows: does Python find another module of that name?", "module", m.Name)
+			continue
+		}
+		log.Info("module served", "module", m.Name, "targets", len(m.Targets), "generation", d.Generation)
+	}
+}

@@ -284,20 +284,6 @@ func (n *Node) discovered(d pyexec.Discovery) {
 	}
 }
 
-// logModules says what the modules offer now.
-func logModules(log hclog.Logger, d pyexec.Discovery) {
-	for _, m := range d.Modules {
-		if m.Error != "" {
-			log.Error("module cannot be imported", "module", m.Name, "reason", m.Error, "still-serving", len(m.Targets))
-			if m.Traceback != "" {
-				log.Debug("traceback of the import", "module", m.Name, "traceback", m.Traceback)
-			}
-			continue
-		}
-		log.Info("module served", "module", m.Name, "targets", len(m.Targets), "generation", d.Generation)
-	}
-}
-
 // Wait returns when the node has stopped: nil after Stop, otherwise why it stopped itself.
 func (n *Node) Wait() error {
 	select {

@@ -127,6 +127,16 @@ func TestReadyTellsWhyNot(t *testing.T) {
 		t.Errorf("a module that cannot be loaded: %v", err)
 	}
 
+	empty := module(t, "")
+	m = start(t, Config{Nodes: 1, Repos: []string{"flows"}, Path: []string{empty}})
+	if err := m.Ready(t.Context(), 30*time.Second); err != nil {
+		t.Errorf("a module of nothing that nobody requires: %v", err)
+	}
+	m = start(t, Config{Nodes: 1, Repos: []string{"flows"}, Required: []string{"flows"}, Path: []string{empty}})
+	if err := m.Ready(t.Context(), 30*time.Second); err == nil || !strings.Contains(err.Error(), "has no tasks and no workflows") {
+		t.Errorf("a module of nothing: %v", err)
+	}
+
 	m = start(t, Config{Nodes: 1, Repos: []string{"not a module"}})
 	err := m.Ready(t.Context(), 30*time.Second)
 	if err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), "not the name of a Python module") {

@@ -253,7 +253,7 @@ func (m *Mesh) Answering(ctx context.Context, timeout time.Duration) error {
 func (m *Mesh) missing(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	failed := map[string]int{} // module -> nodes that could not load it
+	failed := map[string]int{} // module -> nodes that could not load it, or found nothing in it
 	for _, n := range m.Nodes {
 		if err := n.Client.Readyz(ctx); err != nil {
 			return fmt.Sprintf("%s is not ready (%v)", n.Name, err), nil
@@ -269,17 +269,20 @@ func (m *Mesh) missing(ctx context.Context) (string, error) {
 	return m.unserved(ctx, failed)
 }
 
-// missingOn checks one node's view of the others, and counts the modules that it could not load itself.
+// missingOn checks one node's view of the others, and counts the modules that it cannot serve itself.
 func (m *Mesh) missingOn(n *Node, view client.Nodes, failed map[string]int) (string, error) {
 	alive := 0
 	for _, other := range view.Nodes {
 		for _, module := range other.Modules {
 			broken := module.Error != nil && !module.Serving
-			if broken && other.Self {
+			if (broken || module.Targets == 0) && other.Self {
 				failed[module.Name]++
 			}
 			if broken && slices.Contains(m.cfg.Required, module.Name) {
 				return "", fmt.Errorf("module %s cannot be loaded by %s: %s", module.Name, other.Name, strings.TrimSpace(*module.Error))
+			}
+			if module.Targets == 0 && module.Error == nil && slices.Contains(m.cfg.Required, module.Name) {
+				return "", fmt.Errorf("module %s, as %s imports it, has no tasks and no workflows: does Python find another module of that name?", module.Name, other.Name)
 			}
 		}
 		if other.State != "alive" {
@@ -288,7 +291,9 @@ func (m *Mesh) missingOn(n *Node, view client.Nodes, failed map[string]int) (str
 		alive++
 		for _, repo := range m.modules() {
 			// What the node has to say of the module reaches the others by gossip, a moment after its session.
-			if !slices.ContainsFunc(other.Modules, func(c client.NodeModule) bool { return c.Name == repo && (c.Serving || c.Error != nil) }) {
+			if !slices.ContainsFunc(other.Modules, func(c client.NodeModule) bool {
+				return c.Name == repo && (c.Serving || c.Error != nil || c.Targets == 0)
+			}) {
 				return fmt.Sprintf("%s does not know yet whether %s serves module %s", n.Name, other.Name, repo), nil
 			}
 		}
