@@ -79,13 +79,29 @@ func TestOnlyUnusedAssetsAreForgotten(t *testing.T) {
 	r.session("S", 4)
 	root := r.ok(submitRun(w, r.now)).ExecutionID
 	r.step()
-	a, b := r.persist("S", root, listKey("ab")), r.persist("S", root, listKey("cd"))
+	a, b, c := r.persist("S", root, listKey("ab")), r.persist("S", root, listKey("cd")), r.persist("S", root, listKey("ef"))
 	read := int64(start + assetTouch + 1) // when the leader looked: nothing refers to them, let us say
 	r.now = read + 1
-	r.ok(&UseAsset{Session: "S", Execution: root, Asset: b.ID})
-	r.ok(&ForgetAssets{Assets: []string{a.ID, b.ID, "Anone"}, Before: ForgetBefore(read)})
-	if v := r.store.View(); v.Asset(a.ID) != nil || v.Asset(b.ID) == nil {
-		t.Errorf("%v %v", v.Asset(a.ID), v.Asset(b.ID))
+	other := r.ok(submitRun(w, r.now)).ExecutionID
+	r.step()
+	r.ok(&UseAsset{Session: "S", Execution: other, Asset: b.ID})
+	r.persist("S", other, listKey("ef"))
+	r.ok(&ForgetAssets{Assets: []string{a.ID, b.ID, c.ID, "Anone"}, Before: ForgetBefore(read)})
+	if v := r.store.View(); v.Asset(a.ID) != nil || v.Asset(b.ID) == nil || v.Asset(c.ID) == nil {
+		t.Errorf("%v %v %v", v.Asset(a.ID), v.Asset(b.ID), v.Asset(c.ID))
+	}
+	for _, ref := range []state.Reference{b, c} { // rows of the execution name the lists
+		keys := map[string]bool{}
+		for row := range r.store.View().RunRows(state.RunOf(other)) {
+			if _, asset := row.(*state.Asset); !asset {
+				for key := range state.BlobKeys(row) {
+					keys[key] = true
+				}
+			}
+		}
+		if !keys[ref.BlobKey] {
+			t.Errorf("nothing of the run keeps %s", ref.ID)
+		}
 	}
 	r.refused(CodeNotFound, &UseAsset{Session: "S", Execution: root, Asset: a.ID})
 	r.ok(&ForgetAssets{Assets: []string{b.ID}, Before: ForgetBefore(r.now)})

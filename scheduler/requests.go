@@ -153,6 +153,8 @@ const (
 	CodeInternal     = "internal"
 	// CodeInputMismatch: the run asks something else under the same key.
 	CodeInputMismatch = "input_mismatch"
+	// CodeDiskFull: too few nodes have room on their disks; the leader refuses by itself, before anything is decided.
+	CodeDiskFull = "disk_full"
 	// CodeAlreadyResponded: the input has its response.
 	CodeAlreadyResponded = "already_responded"
 )
