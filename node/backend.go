@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -204,20 +203,14 @@ func (b backend) askLoad(ctx context.Context, nodes []api.Node) {
 			continue
 		}
 		wg.Go(func() {
-			var l load
-			if n.Self {
-				l.Used, l.Slots = b.load()
-			} else {
-				rc, err := b.peers.get(ctx, n.ID, rpcLoad, nil)
-				if err != nil {
-					return
-				}
-				defer rc.Close()
-				if json.NewDecoder(io.LimitReader(rc, 1<<10)).Decode(&l) != nil {
+			l := b.load()
+			if !n.Self {
+				var err error
+				if l, err = b.loadOf(ctx, n.ID); err != nil {
 					return
 				}
 			}
-			n.Used, n.Slots = &l.Used, &l.Slots
+			n.Used, n.Slots, n.DiskFull = &l.Used, &l.Slots, l.Full
 		})
 	}
 	wg.Wait()

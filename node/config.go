@@ -14,6 +14,7 @@ import (
 	"github.com/coflux-mesh/coflux/node/api"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/dustin/go-humanize"
 )
 
 // Config says what a node is and how it is reached. Durations of the whole mesh (leases and so on) are replicated
@@ -23,6 +24,8 @@ type Config struct {
 	Name string
 	// DataDir holds everything that outlives the process.
 	DataDir string
+	// DiskReserve is how much of its disk stays free of values, files, packs and log lines: 256MiB, 1GB.
+	DiskReserve string
 	// Bind is the address of all three ports; empty = loopback, or the address that routes to a peer of Join.
 	Bind string
 	// Advertise is where others reach this node; empty = Bind.
@@ -92,7 +95,7 @@ func Default() Config {
 		name = "node"
 	}
 	return Config{
-		Name: name, DataDir: "coflux-data", GossipPort: 7946, PeerPort: 7947, HTTPPort: 7777,
+		Name: name, DataDir: "coflux-data", DiskReserve: "256MiB", GossipPort: 7946, PeerPort: 7947, HTTPPort: 7777,
 		Concurrency: min(runtime.NumCPU()+4, 32), Workspace: "default", Project: "default", Voters: 5, PackAfter: 5 * time.Minute, Register: true,
 		DrainTimeout: 2 * time.Minute, LogLevel: "info", Version: "dev",
 	}
@@ -136,6 +139,9 @@ func (c Config) Validate() error {
 	}
 	if c.SuperTokenHash != "" && !api.ValidTokenHash(c.SuperTokenHash) {
 		return errors.New("--super-token-hash is no SHA-256 in hex, 64 digits: make one with 'printf %s TOKEN | sha256sum'")
+	}
+	if reserve, err := humanize.ParseBytes(c.DiskReserve); err != nil || reserve > 1<<50 {
+		return fmt.Errorf("--disk-reserve %q is no size: write it like 256MiB or 1GB; 0 keeps nothing", c.DiskReserve)
 	}
 	switch {
 	case !nodeName.MatchString(c.Name):

@@ -43,6 +43,10 @@ type coordinator struct {
 	// packs are where finished runs go, looked for every packEvery; nil when they stay.
 	packs     *packs
 	packEvery time.Duration
+	// disks looks at those of the voters (Node.voterDisks); nil = there is always room.
+	disks func(ctx context.Context) (full bool, self error, others int)
+	// handOver gives the lead to another voter.
+	handOver func(ctx context.Context) error
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coflux-mesh/coflux/consensus"
@@ -48,6 +49,7 @@ type leader struct {
 
 	bringing   bringing
 	background sync.WaitGroup
+	full       atomic.Bool // too few voters have room on their disks
 
 	clockMu sync.Mutex // guards offset
 	offset  time.Duration
@@ -83,6 +85,10 @@ func (c *coordinator) newLeader(ctx context.Context) (*leader, error) {
 
 // do has a request decided and waits for the answer.
 func (l *leader) do(ctx context.Context, r scheduler.Request) (scheduler.Reply, error) {
+	if l.full.Load() && begins(r) {
+		return scheduler.Reply{Err: &scheduler.Error{Code: scheduler.CodeDiskFull, Message: "too few voting nodes have room on their disks, so nothing new is begun",
+			Hint: "free some space on them ('coflux nodes' shows which); what runs goes on"}}, nil
+	}
 	type answer struct {
 		reply scheduler.Reply
 		err   error
@@ -145,6 +151,9 @@ func (l *leader) run() {
 	l.background.Go(l.watchLeases)
 	if l.packs != nil {
 		l.background.Go(l.watchFinished)
+	}
+	if l.disks != nil {
+		l.background.Go(l.watchDisks)
 	}
 	more := false
 	for {

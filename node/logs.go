@@ -44,6 +44,8 @@ type logs struct {
 	peers   *peers
 	// others are the nodes to ask beside this one.
 	others func() []string
+	// room refuses to keep more; nil = there is always room.
+	room func(own bool) error
 
 	turn    chan struct{} // held by who keeps a batch; guards batches
 	batches *remembered
@@ -86,6 +88,7 @@ func (n *Node) openJournals() (err error) {
 	self := n.dir.Identity().NodeID
 	n.logs = newLogs(logLines, self, n.journal, n.peers, n.others, n.log)
 	n.metrics = newLogs(metricPoints, self, n.points, n.peers, n.others, n.log)
+	n.logs.room, n.metrics.room = n.disk.room, n.disk.room
 	return nil
 }
 

@@ -187,6 +187,11 @@ func (l *logs) copyTo(ctx context.Context, node string, b copyBatch, body []byte
 // keep writes a batch into this node's journal. One that was kept before is known again by its id; a repeat waits for the
 // first try.
 func (l *logs) keep(ctx context.Context, b copyBatch) error {
+	if l.room != nil {
+		if err := l.room(false); err != nil {
+			return err
+		}
+	}
 	entries := make([]journal.Entry, len(b.Entries))
 	for i, text := range b.Entries {
 		if err := json.Unmarshal(text, &entries[i]); err != nil {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -195,12 +196,13 @@ func (n *Node) dialLeader(ctx context.Context) (stream, error) {
 	return mine, nil
 }
 
-// load is how many slots of this node are used.
-func (n *Node) load() (used, slots int) {
-	if n.agent == nil {
-		return 0, 0
+// load is how busy this node is.
+func (n *Node) load() (l load) {
+	if n.agent != nil {
+		l.Used, l.Slots = n.agent.Used()
 	}
-	return n.agent.Used()
+	l.Full = n.disk.room(false) != nil
+	return l
 }
 
 // blobPeers copies blobs between nodes.
@@ -227,7 +229,11 @@ func (p blobPeers) Put(ctx context.Context, node, key string, open func() (io.Re
 		return err
 	}
 	defer body.Close()
-	return p.n.peers.put(ctx, node, rpcBlob+key, body)
+	err = p.n.peers.put(ctx, node, rpcBlob+key, body)
+	if errors.Is(err, errNoRoom) {
+		err = fmt.Errorf("%w there: %w", blob.ErrFull, err)
+	}
+	return err
 }
 
 // Get fetches a blob from a node.

@@ -19,6 +19,7 @@ import (
 	"github.com/coflux-mesh/coflux/node/ui"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
+	"github.com/dustin/go-humanize"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -44,6 +45,7 @@ type Node struct {
 	points        *journal.Journal // of metrics
 	local         *blob.Local
 	blobs         meshBlobs
+	disk          *disk
 	logs, metrics *logs
 	packs         *packs
 	pool          *pyexec.Pool // nil on a node without repos
@@ -117,12 +119,18 @@ func (n *Node) openFiles() (err error) {
 		}
 	}
 	n.peers = newPeers(consensus.TCP(), n.peerAddress)
+	reserve, err := humanize.ParseBytes(n.cfg.DiskReserve)
+	if err != nil {
+		return err
+	}
+	n.disk = newDisk(n.cfg.Name, n.dir.Path(), int64(reserve))
 	if err := n.openJournals(); err != nil {
 		return err
 	}
 	if n.local, err = blob.Open(n.dir.Path()); err != nil {
 		return err
 	}
+	n.local.Room(n.disk.room)
 	n.blobs = meshBlobs{blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log), n.hold}
 	n.packs = &packs{blobs: n.blobs}
 	return nil
@@ -152,7 +160,8 @@ func (n *Node) openMesh() (err error) {
 		return err
 	}
 	n.coord = &coordinator{host: n.host, store: n.store, log: n.log.Named("leader"), clock: boottime, trace: n.trace,
-		self: id.NodeID, settle: n.settle, packs: n.packs, packEvery: packEvery}
+		self: id.NodeID, settle: n.settle, packs: n.packs, packEvery: packEvery,
+		disks: n.voterDisks, handOver: n.host.TransferLeadership}
 	n.router = &router{host: n.host, local: n.coord, peers: n.peers, store: n.store}
 	server := &rpcServer{local: n.coord, router: n.router, manifest: n.gossip.Manifest, blobs: n.local, logs: n.logs, metrics: n.metrics,
 		load: n.load, log: n.log.Named("rpc")}

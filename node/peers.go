@@ -104,8 +104,11 @@ func (p *peers) put(ctx context.Context, id, path string, body io.Reader) error 
 	return rc.Close()
 }
 
-// errAbsent is a peer's 404.
-var errAbsent = errors.New("not found there")
+// errAbsent is a peer's 404, errNoRoom its 507.
+var (
+	errAbsent = errors.New("not found there")
+	errNoRoom = errors.New("the node has no room")
+)
 
 func (p *peers) do(ctx context.Context, method, id, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, peerURL(id, path, query), body)
@@ -124,5 +127,8 @@ func (p *peers) do(ctx context.Context, method, id, path string, query url.Value
 		return nil, errAbsent
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	if resp.StatusCode == http.StatusInsufficientStorage {
+		return nil, fmt.Errorf("%w: %s", errNoRoom, bytes.TrimSpace(text))
+	}
 	return nil, fmt.Errorf("ask node %s: it answered %s: %s", id, resp.Status, bytes.TrimSpace(text))
 }

@@ -45,7 +45,7 @@ type rpcServer struct {
 	blobs    *blob.Local
 	logs     *logs
 	metrics  *logs
-	load     func() (used, slots int)
+	load     func() load
 	log      hclog.Logger
 }
 
@@ -156,6 +156,8 @@ func blobError(w http.ResponseWriter, err error) {
 		code = http.StatusNotFound
 	case errors.Is(err, blob.ErrBadKey), errors.Is(err, blob.ErrHashMismatch):
 		code = http.StatusBadRequest
+	case errors.Is(err, blob.ErrFull):
+		code = http.StatusInsufficientStorage
 	}
 	http.Error(w, err.Error(), code)
 }
@@ -193,11 +195,14 @@ func (s *rpcServer) keepLogs(l *logs) http.HandlerFunc {
 
 // getLoad tells how many slots of this node are used.
 func (s *rpcServer) getLoad(w http.ResponseWriter, _ *http.Request) {
-	used, slots := s.load()
-	_ = json.NewEncoder(w).Encode(load{used, slots})
+	_ = json.NewEncoder(w).Encode(s.load())
 }
 
-type load struct{ Used, Slots int }
+// load is how busy a node is; Full says that its disk has no room for more than the state.
+type load struct {
+	Used, Slots int
+	Full        bool
+}
 
 // goneWant is how the answer to a guard's statement begins.
 const goneWant = "HTTP/1.1 200"

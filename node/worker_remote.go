@@ -83,7 +83,12 @@ func (r remoteBlobs) Put(ctx context.Context, _, key string, open func() (io.Rea
 		return err
 	}
 	defer body.Close()
-	return r.client.UploadBlob(ctx, key, body)
+	err = r.client.UploadBlob(ctx, key, body)
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusInsufficientStorage {
+		err = fmt.Errorf("%w there: %w", blob.ErrFull, err)
+	}
+	return err
 }
 
 // Get fetches a blob.

@@ -34,7 +34,11 @@ func (o *nodesOptions) run(ctx context.Context, a *app, _ []string) error {
 		if n.Self {
 			name += " *"
 		}
-		rows = append(rows, []string{name, n.HTTP, n.Role, n.State, n.Version, slotsText(n), modulesText(n)})
+		state := n.State
+		if n.DiskFull {
+			state += ", disk full"
+		}
+		rows = append(rows, []string{name, n.HTTP, n.Role, state, n.Version, slotsText(n), modulesText(n)})
 	}
 	if err := a.table(rows); err != nil {
 		return err

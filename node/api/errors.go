@@ -65,6 +65,7 @@ var statuses = map[string]int{
 
 	scheduler.CodeInputMismatch:    http.StatusConflict,
 	scheduler.CodeAlreadyResponded: http.StatusConflict,
+	scheduler.CodeDiskFull:         http.StatusInsufficientStorage,
 }
 
 // NoQuorum answers what needs a majority of the voters while none can be reached.
@@ -107,6 +108,8 @@ func asError(err error) *Error {
 			Details: map[string]int64{"limit": large.Limit}}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return NoQuorum()
+	case errors.Is(err, blob.ErrFull):
+		return &Error{Code: scheduler.CodeDiskFull, Message: err.Error(), Hint: "free some space there, or ask another node"}
 	case errors.Is(err, blob.ErrNotFound):
 		return &Error{Code: scheduler.CodeNotFound, Message: err.Error()}
 	case errors.Is(err, blob.ErrBadKey):

@@ -23,6 +23,8 @@ var (
 	ErrHashMismatch = errors.New("blob content does not match its key")
 	// ErrShort: too few nodes hold a copy.
 	ErrShort = errors.New("blob has too few copies")
+	// ErrFull: a disk has no room for it.
+	ErrFull = errors.New("the disk is full")
 )
 
 // Store keeps blobs. Keys are the lower-case hexadecimal SHA-256 of the content.

@@ -19,6 +19,7 @@ type Local struct {
 	root   *os.Root
 	dir    string
 	leases *leases
+	room   func(own bool) error // refuses to take more; nil = there is always room
 
 	mu    sync.Mutex      // guards known, and is held while directories are made durable
 	known map[string]bool // directories whose names are durable
@@ -71,7 +72,7 @@ func place(key string) (dir, file string) {
 
 // Put stores content; it is on the disk when Put returns.
 func (l *Local) Put(ctx context.Context, r io.Reader) (string, int64, error) {
-	return l.put(ctx, "", r)
+	return l.put(ctx, "", l.roomy(r, true))
 }
 
 // PutKey stores content that has this key.
@@ -79,14 +80,20 @@ func (l *Local) PutKey(ctx context.Context, key string, r io.Reader) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	_, _, err := l.put(ctx, key, r)
+	_, _, err := l.put(ctx, key, l.roomy(r, false))
+	return err
+}
+
+// fetched is PutKey for content that is to be read here.
+func (l *Local) fetched(ctx context.Context, key string, r io.Reader) error {
+	_, _, err := l.put(ctx, key, l.roomy(r, true))
 	return err
 }
 
 func (l *Local) put(ctx context.Context, want string, r io.Reader) (key string, size int64, err error) {
 	name, f, err := l.temp()
 	if err != nil {
-		return "", 0, err
+		return "", 0, full(err)
 	}
 	defer func() {
 		_ = f.Close() // closed before, unless an error is on its way
@@ -94,7 +101,7 @@ func (l *Local) put(ctx context.Context, want string, r io.Reader) (key string, 
 	}()
 	key, size, err = copyHash(ctx, f, r)
 	if err != nil {
-		return "", 0, fmt.Errorf("cannot store a blob: %w", err)
+		return "", 0, full(fmt.Errorf("cannot store a blob: %w", err))
 	}
 	if want != "" && key != want {
 		return "", 0, mismatch(want, key)
@@ -104,14 +111,15 @@ func (l *Local) put(ctx context.Context, want string, r io.Reader) (key string, 
 	if l.verify(ctx, key) == nil {
 		return key, size, l.settle(dir) // whoever renamed it may not have settled it yet
 	}
-	if err := errors.Join(f.Chmod(0o400), f.Sync(), f.Close()); err != nil {
-		return "", 0, fmt.Errorf("cannot store blob %s: %w", key, err)
+	err = errors.Join(f.Chmod(0o400), f.Sync(), f.Close())
+	if err == nil {
+		err = l.makeDir(dir)
 	}
-	if err := l.makeDir(dir); err != nil {
-		return "", 0, fmt.Errorf("cannot store blob %s: %w", key, err)
+	if err == nil {
+		err = l.root.Rename(name, file)
 	}
-	if err := l.root.Rename(name, file); err != nil {
-		return "", 0, fmt.Errorf("cannot store blob %s: %w", key, err)
+	if err != nil {
+		return "", 0, full(fmt.Errorf("cannot store blob %s: %w", key, err))
 	}
 	return key, size, l.settle(dir)
 }

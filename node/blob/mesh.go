@@ -100,7 +100,7 @@ func (m *Mesh) PutKey(ctx context.Context, key string, r io.Reader) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	got, size, err := m.local.put(ctx, key, r)
+	got, size, err := m.local.put(ctx, key, m.local.roomy(r, false))
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (m *Mesh) fetchFrom(ctx context.Context, node, key string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(m.local.PutKey(ctx, key, &moving{r, watchdog}), r.Close())
+	return errors.Join(m.local.fetched(ctx, key, &moving{r, watchdog}), r.Close())
 }
 
 // moving puts the watchdog off with each read.

@@ -16,8 +16,8 @@ func (m *Mesh) spread(ctx context.Context, key string, size int64) error {
 	told := false
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		short := m.spreadRound(ctx, key, size, have)
-		if short == nil {
-			return nil
+		if short == nil || errors.Is(short, ErrFull) {
+			return short // that disks have room again may take long
 		}
 		if !told && ctx.Err() == nil {
 			m.log.Warn("a blob waits for more copies", "blob", key, "error", short)
@@ -54,7 +54,7 @@ func (m *Mesh) spreadRound(ctx context.Context, key string, size int64, have map
 	defer hedge.Stop()
 	live, need := m.targets(key)
 	answers := make(chan answer, len(live))
-	next, busy, good, slow := 0, 0, 0, 0
+	next, busy, good, slow, fulls := 0, 0, 0, 0, 0
 	var failed []error
 	for good < need {
 		for next < len(live) && good+busy < need+slow {
@@ -75,23 +75,31 @@ func (m *Mesh) spreadRound(ctx context.Context, key string, size int64, have map
 			busy--
 			if a.err != nil {
 				failed = append(failed, fmt.Errorf("node %s: %w", a.node, a.err))
+				if errors.Is(a.err, ErrFull) { // it counts as little as one that is gone
+					fulls++
+					need = needed(len(live)-fulls, m.peers.VotersMajority())
+				}
 				continue
 			}
 			have[a.node] = true
 			good++
 		case <-hedge.C:
 			slow++
-			_, need = m.targets(key) // a node that does not answer may be gone by now
+			again, _ := m.targets(key) // a node that does not answer may be gone by now
+			need = needed(len(again)-fulls, m.peers.VotersMajority())
 		}
 	}
 	if good >= need {
 		return nil
 	}
 	why := fmt.Errorf("%w: %s is on %d of %d nodes, %d are live", ErrShort, key, good, need, len(live))
-	if len(failed) > 0 {
-		why = fmt.Errorf("%w: %w", why, errors.Join(failed...))
+	switch len(failed) {
+	case 0:
+		return why
+	case fulls:
+		return fmt.Errorf("%w: %w", why, errors.Join(failed...))
 	}
-	return why
+	return fmt.Errorf("%w: %v", why, errors.Join(failed...)) // what others fail with may be over soon
 }
 
 // targets lists the live nodes in the key's order, and how many copies there must be.

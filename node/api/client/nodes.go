@@ -19,19 +19,21 @@ type Nodes struct {
 
 // Node is one member of the mesh.
 type Node struct {
-	ID      string       `json:"id"`
-	Name    string       `json:"name"`
-	Address string       `json:"address"` // gossip
-	HTTP    string       `json:"http"`
-	Peer    string       `json:"peer"`
-	Role    string       `json:"role"`  // leader | voter | replica | none
-	State   string       `json:"state"` // alive | suspect | gone
-	Version string       `json:"version"`
-	Slots   *int         `json:"slots"`
-	Used    *int         `json:"used"`
-	Modules []NodeModule `json:"modules"`
-	Self    bool         `json:"self"`
-	Since   int64        `json:"since"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"` // gossip
+	HTTP    string `json:"http"`
+	Peer    string `json:"peer"`
+	Role    string `json:"role"`  // leader | voter | replica | none
+	State   string `json:"state"` // alive | suspect | gone
+	Version string `json:"version"`
+	Slots   *int   `json:"slots"`
+	// DiskFull says that the node takes no more values, files and log lines.
+	DiskFull bool         `json:"diskFull"`
+	Used     *int         `json:"used"`
+	Modules  []NodeModule `json:"modules"`
+	Self     bool         `json:"self"`
+	Since    int64        `json:"since"`
 }
 
 // NodeModule is a Python module on a node.
