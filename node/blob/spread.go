@@ -54,8 +54,8 @@ func (m *Mesh) spreadRound(ctx context.Context, key string, size int64, have map
 	defer hedge.Stop()
 	live, need := m.targets(key)
 	answers := make(chan answer, len(live))
-	next, busy, good, slow, fulls := 0, 0, 0, 0, 0
-	var failed []error
+	next, busy, good, slow := 0, 0, 0, 0
+	var failed, fulls []error
 	for good < need {
 		for next < len(live) && good+busy < need+slow {
 			node := live[next]
@@ -74,10 +74,12 @@ func (m *Mesh) spreadRound(ctx context.Context, key string, size int64, have map
 		case a := <-answers:
 			busy--
 			if a.err != nil {
-				failed = append(failed, fmt.Errorf("node %s: %w", a.node, a.err))
-				if errors.Is(a.err, ErrFull) { // it counts as little as one that is gone
-					fulls++
-					need = needed(len(live)-fulls, m.peers.VotersMajority())
+				err := fmt.Errorf("node %s: %w", a.node, a.err)
+				if errors.Is(err, ErrFull) { // it counts as little as one that is gone
+					fulls = append(fulls, err)
+					need = needed(len(live)-len(fulls), m.peers.VotersMajority())
+				} else {
+					failed = append(failed, err)
 				}
 				continue
 			}
@@ -86,20 +88,23 @@ func (m *Mesh) spreadRound(ctx context.Context, key string, size int64, have map
 		case <-hedge.C:
 			slow++
 			again, _ := m.targets(key) // a node that does not answer may be gone by now
-			need = needed(len(again)-fulls, m.peers.VotersMajority())
+			need = needed(len(again)-len(fulls), m.peers.VotersMajority())
 		}
 	}
 	if good >= need {
 		return nil
 	}
 	why := fmt.Errorf("%w: %s is on %d of %d nodes, %d are live", ErrShort, key, good, need, len(live))
-	switch len(failed) {
-	case 0:
-		return why
-	case fulls:
+	switch {
+	case len(failed) > 0: // what these fail with may be over soon
+		for _, err := range fulls {
+			failed = append(failed, errors.New(err.Error()))
+		}
 		return fmt.Errorf("%w: %w", why, errors.Join(failed...))
+	case len(fulls) > 0:
+		return fmt.Errorf("%w: %w", why, errors.Join(fulls...))
 	}
-	return fmt.Errorf("%w: %v", why, errors.Join(failed...)) // what others fail with may be over soon
+	return why
 }
 
 // targets lists the live nodes in the key's order, and how many copies there must be.
