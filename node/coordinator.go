@@ -44,7 +44,7 @@ type coordinator struct {
 	packs     *packs
 	packEvery time.Duration
 	// disks looks at those of the voters (Node.voterDisks); nil = there is always room.
-	disks func(ctx context.Context) (full bool, self error, others int)
+	disks func(ctx context.Context) (full bool, others int, self error)
 	// handOver gives the lead to another voter.
 	handOver func(ctx context.Context) error
 

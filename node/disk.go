@@ -63,7 +63,7 @@ const diskEvery = time.Second
 func (l *leader) watchDisks() {
 	var handed time.Time
 	for pause(l.ctx, diskEvery) {
-		full, self, others := l.disks(l.ctx)
+		full, others, self := l.disks(l.ctx)
 		switch before := l.full.Swap(full); {
 		case full && !before:
 			l.log.Warn("too few voters have room on their disks: new runs are refused")
@@ -89,9 +89,9 @@ func begins(r scheduler.Request) bool {
 	return false
 }
 
-// voterDisks looks at the disks of the voters: whether those with room are too few, why this node has none, and how many others
-// have. A voter that does not answer is not called full.
-func (n *Node) voterDisks(ctx context.Context) (full bool, self error, others int) {
+// voterDisks looks at the disks of the voters: whether those with room are too few, how many others have some, and why this node
+// has none. A voter that does not answer is not called full.
+func (n *Node) voterDisks(ctx context.Context) (full bool, others int, self error) {
 	ctx, cancel := context.WithTimeout(ctx, diskEvery)
 	defer cancel()
 	self = n.disk.room(false)
@@ -123,7 +123,7 @@ func (n *Node) voterDisks(ctx context.Context) (full bool, self error, others in
 		})
 	}
 	wg.Wait()
-	return voters-without < voters/2+1, self, others
+	return voters-without < voters/2+1, others, self
 }
 
 // loadOf asks another node how busy it is.
