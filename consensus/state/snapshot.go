@@ -37,6 +37,9 @@ func (s *Store) Freeze() *Frozen {
 	return &Frozen{txn: s.db.Txn(false), digest: s.digest}
 }
 
+// View reads it.
+func (f *Frozen) View() *View { return &View{txn: f.txn} }
+
 // WriteTo writes the snapshot.
 func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
 	sum := crc64.New(crcTable)

@@ -49,6 +49,8 @@ type Backend interface {
 	BlobPut(ctx context.Context, key string, r io.Reader) error
 	// BlobHold keeps blobs from being collected for an hour.
 	BlobHold(ctx context.Context, keys []string) error
+	// Backup writes a backup; an error before the first byte is a refusal.
+	Backup(ctx context.Context, w io.Writer, q BackupQuery) error
 	// Trace are the stages of an execution that this node remembers.
 	Trace(execution string) []TraceEvent
 	// Ready tells whether a leader is known and the replica has caught up; if not, why.

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -228,6 +229,17 @@ func (m *memory) BlobHas(_ context.Context, key string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.blobs[key] != nil, nil
+}
+
+func (m *memory) Backup(_ context.Context, w io.Writer, q BackupQuery) error {
+	if q.Base == "none" {
+		return fmt.Errorf("%w: %s", blob.ErrNotFound, q.Without)
+	}
+	_, err := fmt.Fprintf(w, "backup but for %s of %s", q.Without, q.BaseName)
+	if q.Base == "broken" {
+		err = errors.New("broken")
+	}
+	return err
 }
 
 func (m *memory) BlobHold(ctx context.Context, keys []string) error {

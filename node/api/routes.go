@@ -60,6 +60,7 @@ var routes = []route{
 	{"GET", "/api/search", permRead, (*Server).search, "modules and targets by the beginnings of their names"},
 	{"GET", "/api/history", permRead, (*Server).history, "what is packed of finished runs, and how long it is kept"},
 	{"POST", "/api/set_history", permAdmin, (*Server).setHistory, "how long finished runs stay in memory, and what is kept of them"},
+	{"GET", "/api/backup", permAdmin, (*Server).backup, "the whole state and the blobs that it names, as one file"},
 	{"GET", "/api/runs", permRead, (*Server).listRuns, "runs of a workspace, newest first"},
 	{"GET", "/api/await_run", permRead, (*Server).awaitRun, "wait for a run's outcome"},
 	{"GET", "/topics/workspaces", permRead, (*Server).workspaces, "workspaces by id"},

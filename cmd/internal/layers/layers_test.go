@@ -20,7 +20,7 @@ const module = "github.com/coflux-mesh/coflux"
 // all packages below.
 var may = map[string][]string{
 	"cmd/coflux-node":     {"node", "pyexec", "cmd/internal/..."},
-	"cmd/coflux":          {"node", "node/api/client", "pyexec", "cmd/internal/..."},
+	"cmd/coflux":          {"node", "node/api/client", "node/backup", "pyexec", "cmd/internal/..."},
 	"cmd/coflux-checker":  {"cmd/internal/..."},
 	"cmd/internal/daemon": {"node", "consensus", "pyexec", "cmd/internal/..."}, // consensus: its errors have exit statuses
 	"cmd/internal/...":    {"node", "node/api/client", "pyexec", "cmd/internal/..."},
@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"node/schema":         nil,
 	"node/gossip":         nil,
 	"node/asset":          nil,
+	"node/backup":         nil,
 	"node/blob":           nil,
 	"node/pack":           {"consensus/state"},
 	"node/journal":        nil,

@@ -69,3 +69,23 @@ func (c *Client) HoldBlobs(ctx context.Context, keys []string) error {
 	_, err := c.do(ctx, call{method: http.MethodPost, path: "/api/hold_blobs", body: map[string]any{"keys": keys}, idempotent: true})
 	return err
 }
+
+// Backup reads a backup of the whole mesh as a stream; the caller closes it, and has to look whether it is whole. Of what the backup base
+// has, listed in the blob without, the contents are left out; both may be "".
+func (c *Client) Backup(ctx context.Context, base, baseName, without string) (io.ReadCloser, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"base": base, "baseName": baseName, "without": without} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Base+"/api/backup?"+q.Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("request failed: %w", err)
+	}
+	res, err := c.roundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
