@@ -178,7 +178,7 @@ func (awayBlobs) Path(ctx context.Context, _ string) (string, error) {
 func TestFencedWhileValuesAreAway(t *testing.T) {
 	t.Parallel()
 	a, _ := newLoneAgent(t)
-	a.Values = values{awayBlobs{}}
+	a.Values = values{blobs: awayBlobs{}}
 	a.assigned(&Assign{Execution: "R:1:1", Arguments: []state.Value{{BlobKey: "away"}}})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

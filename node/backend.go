@@ -57,7 +57,7 @@ func (n *Node) staleFor() time.Duration {
 }
 
 func (b backend) StoreValue(ctx context.Context, text []byte) (state.Value, error) {
-	return values{b.blobs}.text(ctx, text)
+	return values{blobs: b.blobs}.text(ctx, text)
 }
 
 func (b backend) Logs(ctx context.Context, q journal.Query) (journal.Page, error) {

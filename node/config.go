@@ -48,6 +48,9 @@ type Config struct {
 	Provides, Accepts []string
 	// Limits are what each process of a body may use at most: memory=2G, cpu=60 (seconds), files=1024.
 	Limits []string
+	// BlobThreshold is the size in bytes up to which values of bodies are kept in the state, larger ones as blobs; 0 = 4096, or 100 with
+	// an Adapter.
+	BlobThreshold int
 	// KillGrace is the time between SIGTERM and SIGKILL for a body that is cancelled or out of time; 0 = no SIGTERM.
 	KillGrace time.Duration
 	// Concurrency is the number of slots: bodies that run at once.
@@ -101,6 +104,14 @@ func Default() Config {
 	}
 }
 
+// threshold is the size in bytes up to which values of bodies are no blobs.
+func (c Config) threshold() int {
+	if c.BlobThreshold == 0 && len(c.Adapter) > 0 {
+		return adapterInline
+	}
+	return c.BlobThreshold
+}
+
 // maxKillGrace bounds for how long a body that nobody wants may hold its slot.
 const maxKillGrace = 10 * time.Minute
 
@@ -139,6 +150,9 @@ func (c Config) Validate() error {
 	}
 	if c.SuperTokenHash != "" && !api.ValidTokenHash(c.SuperTokenHash) {
 		return errors.New("--super-token-hash is no SHA-256 in hex, 64 digits: make one with 'printf %s TOKEN | sha256sum'")
+	}
+	if c.BlobThreshold < 0 || c.BlobThreshold > maxInline {
+		return fmt.Errorf("--blob-threshold %d is not possible: give 0 to %d bytes", c.BlobThreshold, maxInline)
 	}
 	if reserve, err := humanize.ParseBytes(c.DiskReserve); err != nil || reserve > 1<<50 {
 		return fmt.Errorf("--disk-reserve %q is no size: write it like 256MiB or 1GB; 0 keeps nothing", c.DiskReserve)

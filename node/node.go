@@ -194,7 +194,7 @@ func (n *Node) openAgent() (err error) {
 	n.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Project: n.cfg.Project, Workspace: n.cfg.Workspace, Node: id.NodeID, NodeName: n.cfg.Name,
 			Boot: id.Boot, Slots: n.cfg.Concurrency, Provides: provides, Accepts: accepts},
-		Runner: n.pool, Values: values{n.blobs}, Log: n.logs, Metrics: n.metrics, Logger: n.log.Named("agent"), Clock: boottime, Trace: n.trace,
+		Runner: n.pool, Values: values{n.blobs, n.cfg.threshold()}, Log: n.logs, Metrics: n.metrics, Logger: n.log.Named("agent"), Clock: boottime, Trace: n.trace,
 		Dial: n.dialLeader, Announce: n.tellGuard,
 	})
 	return nil

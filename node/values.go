@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,8 +14,13 @@ import (
 	"github.com/coflux-mesh/coflux/pyexec"
 )
 
-// inlineValue is the size in bytes up to which a value lives in the state; a larger one becomes a blob.
-const inlineValue = 4 << 10
+// inlineValue is the size in bytes up to which a value lives in the state unless the configuration says otherwise; a larger one becomes
+// a blob. adapterInline is that of bodies of another adapter than ours, as in Coflux 0.11; maxInline what can be said.
+const (
+	inlineValue   = 4 << 10
+	adapterInline = 100
+	maxInline     = 32 << 10
+)
 
 // blobStore keeps values that are too large for the state; node/blob is one.
 type blobStore interface {
@@ -27,11 +33,17 @@ type blobStore interface {
 }
 
 // values turns values from the form that Python speaks into that of the state, and back.
-type values struct{ blobs blobStore }
+type values struct {
+	blobs  blobStore
+	inline int // bytes; 0 = inlineValue
+}
+
+// limit is up to which size in bytes a value is not a blob.
+func (v values) limit() int { return cmp.Or(v.inline, inlineValue) }
 
 // text stores a JSON text.
 func (v values) text(ctx context.Context, data []byte) (state.Value, error) {
-	if len(data) <= inlineValue {
+	if len(data) <= v.limit() {
 		return state.Value{Data: data}, nil
 	}
 	key, size, err := v.blobs.Put(ctx, bytes.NewReader(data))
@@ -70,7 +82,7 @@ func (v values) file(ctx context.Context, path string) (state.Value, error) {
 		return state.Value{}, fmt.Errorf("open a value's file: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, inlineValue+1)
+	head := make([]byte, v.limit()+1)
 	n, err := io.ReadFull(f, head)
 	if err == io.ErrUnexpectedEOF || err == io.EOF {
 		return state.Value{Data: orNull(head[:n])}, nil

@@ -60,7 +60,7 @@ func TestVectorsThroughTheState(t *testing.T) {
 	if err := json.Unmarshal(text, &vectors); err != nil || len(vectors) == 0 {
 		t.Fatalf("%d vectors: %v", len(vectors), err)
 	}
-	v := values{dirBlobs(t.TempDir())}
+	v := values{blobs: dirBlobs(t.TempDir())}
 	for _, c := range vectors {
 		in := pyexec.Inline(c.Value)
 		for _, ref := range c.References {
@@ -128,7 +128,7 @@ func swap(t *testing.T, ref json.RawMessage, by func(string) string) json.RawMes
 
 func TestWrongReferences(t *testing.T) {
 	t.Parallel()
-	v := values{dirBlobs(t.TempDir())}
+	v := values{blobs: dirBlobs(t.TempDir())}
 	file := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -154,5 +154,37 @@ func TestWrongReferences(t *testing.T) {
 	in.References = []json.RawMessage{json.RawMessage(`["fragment","bytes","` + file + `",0,null]`)}
 	if kept, err := v.toState(t.Context(), &in); err != nil || kept.References[0].Metadata != nil {
 		t.Errorf("%+v %v", kept, err)
+	}
+}
+
+// What is kept in the state is a matter of size, which the configuration sets.
+func TestTheThresholdOfBlobs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		config Config
+		size   int // the largest that is no blob
+	}{{Config{}, 4096}, {Config{Adapter: []string{"x"}}, 100}, {Config{Adapter: []string{"x"}, BlobThreshold: 7}, 7}, {Config{BlobThreshold: maxInline}, maxInline}} {
+		v := values{dirBlobs(t.TempDir()), c.config.threshold()}
+		for size, blob := range map[int]bool{c.size: false, c.size + 1: true} {
+			text := `"` + strings.Repeat("v", size-2) + `"`
+			in := pyexec.Inline([]byte(text))
+			file := filepath.Join(t.TempDir(), "value")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, in := range []pyexec.Value{in, {Type: "file", Path: file}} {
+				got, err := v.toState(t.Context(), &in)
+				if err != nil || (got.BlobKey != "") != blob || got.BlobKey == "" && string(got.Data) != text {
+					t.Errorf("%+v: a value of %d bytes (%s) is a blob: %t, %v", c.config, size, in.Type, got.BlobKey != "", err)
+				}
+			}
+		}
+	}
+	for _, n := range []int{-1, maxInline + 1} {
+		c := Default()
+		c.BlobThreshold = n
+		if err := c.Validate(); err == nil {
+			t.Errorf("a threshold of %d is taken", n)
+		}
 	}
 }

@@ -36,6 +36,7 @@ type WorkerConfig struct {
 	Limits            []string
 	KillGrace         time.Duration
 	Provides, Accepts []string
+	BlobThreshold     int
 	// Watch takes changed code into use without a restart.
 	Watch bool
 	// DrainTimeout is how long a stopping worker waits for what runs; 0 = for ever.
@@ -49,7 +50,7 @@ func (c WorkerConfig) node() Config {
 	n := Default()
 	n.Name, n.Workspace, n.Repos, n.Path, n.Python, n.Adapter, n.Executor = c.Name, c.Workspace, c.Modules, c.Path, c.Python, c.Adapter, c.Executor
 	n.Concurrency, n.Limits, n.KillGrace, n.Provides, n.Accepts = c.Concurrency, c.Limits, c.KillGrace, c.Provides, c.Accepts
-	n.DrainTimeout = c.DrainTimeout
+	n.DrainTimeout, n.BlobThreshold = c.DrainTimeout, c.BlobThreshold
 	return n
 }
 
@@ -59,7 +60,8 @@ func (c WorkerConfig) Validate() error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(strings.Replace(err.Error(), "--repo ", "the module ", 1)) // no flag here
+	words := strings.NewReplacer("--repo ", "the module ", "--blob-threshold ", "blobs.threshold (COFLUX_BLOBS_THRESHOLD) ")
+	return errors.New(words.Replace(err.Error())) // no flags here
 }
 
 // Worker is the half of a node that executes, as a process of its own: it neither gossips nor votes, keeps nothing that
@@ -117,8 +119,8 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 	w.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Workspace: cfg.Workspace, Node: w.id, NodeName: cfg.Name, Boot: w.id, Slots: cfg.Concurrency,
 			Provides: provides, Accepts: accepts},
-		Runner: w.pool, Values: values{workerBlobs{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger), cfg.Client}}, Log: w.logs, Metrics: w.metrics,
-		Logger: logger.Named("agent"), Clock: boottime, Dial: w.dial, Announce: w.tellGuard,
+		Runner: w.pool, Values: values{workerBlobs{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger), cfg.Client}, cfg.node().threshold()},
+		Log: w.logs, Metrics: w.metrics, Logger: logger.Named("agent"), Clock: boottime, Dial: w.dial, Announce: w.tellGuard,
 	})
 	return w, nil
 }

@@ -42,6 +42,7 @@ type fileSettings struct {
 		Adapter, Modules, Provides, Accepts []string
 		Concurrency                         int
 	}
+	Blobs struct{ Threshold int } // of a worker
 }
 
 // resolve fills the settings that no flag gave: environment, then file, then the flag's default.

@@ -123,6 +123,12 @@ func (o *workerOptions) config(a *app, args []string) (node.WorkerConfig, error)
 	if cfg.Concurrency, err = o.slots(a); err != nil {
 		return cfg, err
 	}
+	cfg.BlobThreshold = a.file.Blobs.Threshold
+	if text := a.getenv("COFLUX_BLOBS_THRESHOLD"); text != "" {
+		if cfg.BlobThreshold, err = strconv.Atoi(text); err != nil {
+			return cfg, fmt.Errorf("COFLUX_BLOBS_THRESHOLD is %q: it must be a number of bytes", text)
+		}
+	}
 	// Tags of the command line are added to the others (cli.md 8.2).
 	cfg.Provides = append(first(a.listenv("COFLUX_WORKER_PROVIDES"), a.file.Worker.Provides), o.provides...)
 	cfg.Accepts = append(first(a.listenv("COFLUX_WORKER_ACCEPTS"), a.file.Worker.Accepts), o.accepts...)

@@ -195,7 +195,7 @@ func (m *Mesh) fetch(ctx context.Context, key string) error {
 	limit, cancel := context.WithTimeout(ctx, fetchFor)
 	defer cancel()
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
-		err := m.round(key, func(node string) error { return m.fetchFrom(ctx, node, key) })
+		err := m.fetchRound(ctx, key)
 		if err == nil {
 			return nil
 		}
@@ -223,34 +223,15 @@ func (m *Mesh) round(key string, ask func(node string) error) error {
 			failed = append(failed, fmt.Errorf("node %s: %w", node, err))
 		}
 	}
+	return nowhere(key, failed)
+}
+
+// nowhere is the error of asking everybody in vain: failed are those who did not say that they have none.
+func nowhere(key string, failed []error) error {
 	if len(failed) == 0 {
 		return notFound(key)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, key, errors.Join(failed...))
-}
-
-func (m *Mesh) fetchFrom(ctx context.Context, node, key string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watchdog := time.AfterFunc(patience, cancel)
-	defer watchdog.Stop()
-	r, err := m.peers.Get(ctx, node, key)
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.local.fetched(ctx, key, &moving{r, watchdog}), r.Close())
-}
-
-// moving puts the watchdog off with each read.
-type moving struct {
-	r        io.Reader
-	watchdog *time.Timer
-}
-
-func (m *moving) Read(b []byte) (int, error) {
-	n, err := m.r.Read(b)
-	m.watchdog.Reset(patience)
-	return n, err
 }
 
 // pause reports whether there is time left.

@@ -43,6 +43,7 @@ func newSettings() *settings {
 	f.StringSliceVar(&c.Adapter, "adapter", c.Adapter, "run this `COMMAND` (words separated by commas) that speaks the adapter protocol, instead of Python")
 	f.StringVar(&c.Executor, "executor", c.Executor, "how the process of a body comes to be, `WAY`: fork, from one that has imported its module, or spawn, by itself; if not given: fork, and spawn with an --adapter")
 	f.StringSliceVar(&c.Limits, "limit", c.Limits, "each process of a body may use at most so much, `NAME=VALUE`: memory=2G, cpu=60 (seconds of processor time), files=1024 (repeatable, or with commas); a task's own limits can be tighter")
+	f.IntVar(&c.BlobThreshold, "blob-threshold", c.BlobThreshold, "keep values of up to so many `BYTES` in the replicated state, and larger ones as blobs; 0 = 4096, or 100 with an --adapter")
 	f.DurationVar(&c.KillGrace, "kill-grace", c.KillGrace, "ask a body that is cancelled or out of time to end, with SIGTERM to its process group, and kill it after this `DURATION`; 0s = kill at once. The fence of a node that lost the mesh never waits")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "run at most `N` bodies at once; one that waits for another does not count")
 	f.StringSliceVar(&c.Provides, "provides", c.Provides, "offer this tag, `NAME:VALUE` (NAME alone is NAME:true; repeatable, or with commas), to tasks and workflows that require it")

@@ -1,0 +1,106 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// slowAnswer is how long a node may take to begin, before the next one is asked too.
+const slowAnswer = 250 * time.Millisecond
+
+// offer is what a node answered that was asked for a blob; stop ends its transfer.
+type offer struct {
+	node string
+	r    io.ReadCloser
+	err  error
+	stop context.CancelFunc
+}
+
+// fetchRound brings a copy here from the first node that gives a whole one: the holders in their order, then everybody else. One
+// that takes its time is not waited for alone.
+func (m *Mesh) fetchRound(ctx context.Context, key string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var nodes []string
+	for _, node := range Rank(key, m.peers.Live()) {
+		if node != m.self {
+			nodes = append(nodes, node)
+		}
+	}
+	offers, asked, busy := make(chan offer, len(nodes)), 0, 0
+	defer func() { go drop(offers, busy) }()
+	hedge := time.NewTicker(slowAnswer)
+	defer hedge.Stop()
+	var failed []error
+	for asked < len(nodes) || busy > 0 {
+		if busy == 0 {
+			m.ask(ctx, nodes[asked], key, offers)
+			asked, busy = asked+1, busy+1
+		}
+		select {
+		case o := <-offers:
+			busy--
+			err := o.err
+			if err == nil {
+				err = m.take(ctx, key, o)
+			}
+			o.stop()
+			if err == nil {
+				return nil
+			}
+			if !errors.Is(err, ErrNotFound) {
+				failed = append(failed, fmt.Errorf("node %s: %w", o.node, err))
+			}
+		case <-hedge.C:
+			if asked < len(nodes) {
+				m.ask(ctx, nodes[asked], key, offers)
+				asked, busy = asked+1, busy+1
+			}
+		}
+	}
+	return nowhere(key, failed)
+}
+
+// ask asks a node for a blob. One that does not begin in time is given up.
+func (m *Mesh) ask(ctx context.Context, node, key string, offers chan<- offer) {
+	ctx, stop := context.WithCancel(ctx)
+	late := time.AfterFunc(patience, stop)
+	go func() {
+		r, err := m.peers.Get(ctx, node, key)
+		late.Stop()
+		offers <- offer{node, r, err, stop}
+	}()
+}
+
+// take stores what a node gives.
+func (m *Mesh) take(ctx context.Context, key string, o offer) error {
+	watchdog := time.AfterFunc(patience, o.stop)
+	defer watchdog.Stop()
+	return errors.Join(m.local.fetched(ctx, key, &moving{o.r, watchdog}), o.r.Close())
+}
+
+// drop takes so many offers and leaves them.
+func drop(offers <-chan offer, n int) {
+	for range n {
+		o := <-offers
+		o.stop()
+		if o.r != nil {
+			_ = o.r.Close() // nothing was read
+		}
+	}
+}
+
+// moving puts the watchdog off with each read.
+type moving struct {
+	r        io.Reader
+	watchdog *time.Timer
+}
+
+func (m *moving) Read(b []byte) (int, error) {
+	n, err := m.r.Read(b)
+	m.watchdog.Reset(patience)
+	return n, err
+}
