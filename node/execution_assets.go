@@ -21,6 +21,7 @@ import (
 	"github.com/coflux-mesh/coflux/node/blob"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
+	"golang.org/x/sys/unix"
 )
 
 // filesAtOnce is how many files of an execution are stored or written at once: each waits for disks, and they share what they wait
@@ -76,7 +77,10 @@ func (e *execution) UploadBlob(path string, reply func(string, error)) {
 }
 
 func (e *execution) upload(path string) (string, error) {
-	f, err := os.Open(path)
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("%q is not an absolute path", path)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would make it wait for ever
 	if err != nil {
 		return "", fmt.Errorf("cannot read the file: %w", err)
 	}
@@ -100,6 +104,9 @@ func (e *execution) DownloadBlob(key, path string, reply func(error)) {
 func (e *execution) download(key, target string) error {
 	if blob.CheckKey(key) != nil {
 		return fmt.Errorf("blob not found: %s", key)
+	}
+	if !filepath.IsAbs(target) {
+		return fmt.Errorf("%q is not an absolute path", target)
 	}
 	source, err := e.a.Values.blobs.Path(e.ctx, key)
 	if errors.Is(err, blob.ErrNotFound) {
