@@ -15,7 +15,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Restore makes a data directory of the first node of a new mesh from a backup and those that it builds on, in any order. The
+// Restore makes a data directory of the first node of a new mesh from a backup and those that it builds on, in any order, each at a
+// place (backup.Open). The
 // directory must be empty or not there; it is there only once all is in it.
 func Restore(ctx context.Context, file string, bases []string, dataDir string) (contents backup.Contents, err error) {
 	dir, err := filepath.Abs(dataDir)
@@ -58,9 +59,9 @@ type restoring struct {
 }
 
 func (r *restoring) read(file string, parts backup.Parts) (backup.Contents, error) {
-	f, err := os.Open(file)
+	f, err := backup.Open(r.ctx, file)
 	if err != nil {
-		return backup.Contents{}, fmt.Errorf("cannot read the backup: %w", err)
+		return backup.Contents{}, err
 	}
 	defer f.Close()
 	contents, err := backup.Read(f, parts)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -25,7 +26,10 @@ With --base only what the older backup does not have is written: to restore, bot
 
   coflux backup save monday.backup
   coflux backup save tuesday.backup --base monday.backup
-  coflux backup save - | ssh elsewhere 'cat > monday.backup'`
+  coflux backup save s3://bucket/monday.backup
+  coflux backup save - | ssh elsewhere 'cat > monday.backup'
+
+How S3 is reached say AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials.`
 
 // backupSaveOptions save a mesh.
 type backupSaveOptions struct {
@@ -44,17 +48,20 @@ func (o *backupSaveOptions) run(ctx context.Context, a *app, args []string) erro
 		return err
 	}
 	file := args[0]
-	if _, err := os.Lstat(file); err == nil && !o.force {
+	if there, err := backup.Exists(ctx, file); err != nil {
+		return err
+	} else if there && !o.force {
 		return fmt.Errorf("%s is there already (use --force to write over it)", file)
 	}
 	var base backup.Info
-	without := ""
+	name, without := "", ""
 	if o.base != "" {
 		if base, without, err = offerBase(ctx, c, o.base); err != nil {
 			return err
 		}
+		name = path.Base(o.base)
 	}
-	stream, err := c.Backup(ctx, base.ID, filepath.Base(o.base), without)
+	stream, err := c.Backup(ctx, base.ID, name, without)
 	if err != nil {
 		return fmt.Errorf("failed to save: %w", err)
 	}
@@ -63,7 +70,11 @@ func (o *backupSaveOptions) run(ctx context.Context, a *app, args []string) erro
 		_, err := backup.Read(io.TeeReader(stream, a.stdout), backup.Parts{})
 		return err
 	}
-	contents, err := a.keepBackup(stream, file)
+	keep := a.keepBackup
+	if backup.Remote(file) {
+		keep = a.uploadBackup
+	}
+	contents, err := keep(ctx, stream, file)
 	if err != nil {
 		return err
 	}
@@ -76,9 +87,9 @@ func (o *backupSaveOptions) run(ctx context.Context, a *app, args []string) erro
 
 // offerBase hands the node the list of what an older backup has.
 func offerBase(ctx context.Context, c *client.Client, file string) (info backup.Info, key string, err error) {
-	f, err := os.Open(file)
+	f, err := backup.Open(ctx, file)
 	if err != nil {
-		return info, "", fmt.Errorf("cannot read the base: %w", err)
+		return info, "", err
 	}
 	defer f.Close()
 	var list bytes.Buffer
@@ -100,19 +111,46 @@ func offerBase(ctx context.Context, c *client.Client, file string) (info backup.
 }
 
 // keepBackup writes a stream to a file, which is there only once it is whole and on the disk.
-func (a *app) keepBackup(stream io.Reader, file string) (contents backup.Contents, err error) {
+func (a *app) keepBackup(_ context.Context, stream io.Reader, file string) (contents backup.Contents, err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
 		return contents, fmt.Errorf("cannot write beside %s: %w", file, err)
 	}
 	defer os.Remove(tmp.Name()) // renamed by then, unless an error is on its way
+	contents, err = a.checked(io.TeeReader(stream, tmp))
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return contents, fmt.Errorf("failed to save: %w", err)
+	}
+	return contents, nil
+}
+
+// checked reads a backup as it comes, and says now and then how much there is.
+func (a *app) checked(stream io.Reader) (backup.Contents, error) {
 	progress := &countWriter{out: a.stderr, every: 2 * time.Second, last: time.Now()}
-	contents, err = backup.Read(io.TeeReader(stream, io.MultiWriter(tmp, progress)), backup.Parts{})
+	contents, err := backup.Read(io.TeeReader(stream, progress), backup.Parts{})
 	if errors.Is(err, backup.ErrDamaged) {
 		err = fmt.Errorf("the node did not send all of it, its log says why: %w", err)
 	}
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), file)
+	return contents, err
+}
+
+// uploadBackup writes a stream to an object, which is there only once it is known to be whole.
+func (a *app) uploadBackup(ctx context.Context, stream io.Reader, place string) (contents backup.Contents, err error) {
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		contents, err = a.checked(io.TeeReader(stream, w))
+		_ = w.CloseWithError(err) // nil is the end
+	}()
+	uploaded := backup.Upload(ctx, place, r)
+	_ = r.CloseWithError(uploaded) // whoever writes ends too
+	<-done
+	if uploaded != nil && (err == nil || errors.Is(err, uploaded)) {
+		err = uploaded
 	}
 	if err != nil {
 		return contents, fmt.Errorf("failed to save: %w", err)
@@ -152,10 +190,10 @@ type backupInspectOptions struct{}
 
 func (o *backupInspectOptions) AddFlags(*pflag.FlagSet) {}
 
-func (o *backupInspectOptions) run(_ context.Context, a *app, args []string) error {
-	f, err := os.Open(args[0])
+func (o *backupInspectOptions) run(ctx context.Context, a *app, args []string) error {
+	f, err := backup.Open(ctx, args[0])
 	if err != nil {
-		return fmt.Errorf("cannot read the backup: %w", err)
+		return err
 	}
 	defer f.Close()
 	contents, err := backup.Read(f, backup.Parts{})
