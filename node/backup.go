@@ -76,9 +76,7 @@ func (n *Node) heldState(ctx context.Context) (*state.Frozen, *state.View, []str
 		}
 		frozen := n.store.Freeze()
 		view := frozen.View()
-		named := map[string]bool{}
-		c := &collector{refs: n.packs.refs, list: n.assetList}
-		_, err := c.keep(ctx, view, nil, func(key string) { named[key] = true })
+		named, err := n.namedBy(ctx, view)
 		keys := slices.Sorted(maps.Keys(named))
 		if err == nil {
 			err = n.blobs.Hold(ctx, keys)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coflux-mesh/coflux/node/api"
+	"github.com/coflux-mesh/coflux/node/s3"
 	"github.com/coflux-mesh/coflux/pyexec"
 	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/dustin/go-humanize"
@@ -24,6 +25,8 @@ type Config struct {
 	Name string
 	// DataDir holds everything that outlives the process.
 	DataDir string
+	// BlobArchive is where copies of all blobs are kept beside those of the nodes: s3://BUCKET[/PREFIX]; "" = nowhere.
+	BlobArchive string
 	// DiskReserve is how much of its disk stays free of values, files, packs and log lines: 256MiB, 1GB.
 	DiskReserve string
 	// Bind is the address of all three ports; empty = loopback, or the address that routes to a peer of Join.
@@ -87,6 +90,8 @@ type Config struct {
 
 	// repairGrace is how long members must have stayed before copies are made anew; 0 = the usual. For tests.
 	repairGrace time.Duration
+	// archiveEvery is how often the archive is looked after; 0 = the usual. For tests.
+	archiveEvery time.Duration
 	// stableFor is how long a node must be healthy before it may vote; 0 = the usual. For tests.
 	stableFor time.Duration
 }
@@ -153,6 +158,11 @@ func (c Config) Validate() error {
 	}
 	if c.BlobThreshold < 0 || c.BlobThreshold > maxInline {
 		return fmt.Errorf("--blob-threshold %d is not possible: give 0 to %d bytes", c.BlobThreshold, maxInline)
+	}
+	if c.BlobArchive != "" {
+		if _, _, err := s3.Split(c.BlobArchive); err != nil {
+			return fmt.Errorf("--blob-archive: %w", err)
+		}
 	}
 	if reserve, err := humanize.ParseBytes(c.DiskReserve); err != nil || reserve > 1<<50 {
 		return fmt.Errorf("--disk-reserve %q is no size: write it like 256MiB or 1GB; 0 keeps nothing", c.DiskReserve)

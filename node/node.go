@@ -46,6 +46,7 @@ type Node struct {
 	local         *blob.Local
 	blobs         meshBlobs
 	disk          *disk
+	archive       *archive // nil for none
 	logs, metrics *logs
 	packs         *packs
 	pool          *pyexec.Pool // nil on a node without repos
@@ -132,6 +133,10 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.local.Room(n.disk.room)
 	n.blobs = meshBlobs{blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log), n.hold}
+	if n.cfg.BlobArchive != "" {
+		n.archive = &archive{place: n.cfg.BlobArchive, cluster: func() string { return n.host.ClusterID() }}
+		n.blobs.Archive(n.archive)
+	}
 	n.packs = &packs{blobs: n.blobs}
 	return nil
 }
@@ -228,6 +233,9 @@ func (n *Node) Start(ctx context.Context) error {
 	n.wg.Go(func() { n.retireLogs(run) })
 	n.wg.Go(func() { n.careForBlobs(run) })
 	n.wg.Go(func() { n.collectBlobs(run) })
+	if n.archive != nil {
+		n.wg.Go(func() { n.archiveBlobs(run) })
+	}
 	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version, Profile: n.cfg.Profile, SuperTokenHash: n.cfg.SuperTokenHash,
 		AllowedHosts: append([]string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}, n.cfg.AllowHosts...), AllowedOrigins: n.cfg.AllowOrigins,
 		Page: ui.Handler()})

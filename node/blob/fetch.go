@@ -104,3 +104,23 @@ func (m *moving) Read(b []byte) (int, error) {
 	m.watchdog.Reset(patience)
 	return n, err
 }
+
+// unarchive brings a copy here from the archive, as the nodes gave none, with cause.
+func (m *Mesh) unarchive(ctx context.Context, key string, cause error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	late := time.AfterFunc(patience, stop)
+	r, err := m.archive.Get(ctx, key)
+	late.Stop()
+	if err == nil {
+		err = m.take(ctx, key, offer{node: "archive", r: r, stop: stop})
+	}
+	switch {
+	case err == nil:
+		m.log.Warn("a blob that no node has was read from the archive", "blob", key)
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return cause
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, key, errors.Join(cause, fmt.Errorf("archive: %w", err)))
+}

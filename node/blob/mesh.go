@@ -37,12 +37,23 @@ type Peers interface {
 	Get(ctx context.Context, node, key string) (io.ReadCloser, error)
 }
 
+// Archive has copies of blobs beside those of the nodes, which are read when no node has one.
+type Archive interface {
+	// Get returns ErrNotFound, wrapped, if there is none.
+	Get(ctx context.Context, key string) (io.ReadCloser, error)
+}
+
+// Archive has one be read from. It is set before the first use.
+func (m *Mesh) Archive(a Archive) { m.archive = a }
+
 // Mesh is a Store over all nodes: it writes to enough of them and reads from any.
 type Mesh struct {
 	self  string
 	local *Local
 	peers Peers
 	log   hclog.Logger
+	// archive has copies beside those of the nodes; nil for none.
+	archive Archive
 
 	mu       sync.Mutex // guards fetching
 	fetching map[string]*fetch
@@ -151,6 +162,15 @@ func (m *Mesh) Has(ctx context.Context, key string) (bool, error) {
 		_ = r.Close() // nothing was read
 		return nil
 	})
+	if err != nil && m.archive != nil {
+		r, archived := m.archive.Get(ctx, key)
+		if archived == nil {
+			return true, r.Close()
+		}
+		if !errors.Is(archived, ErrNotFound) {
+			err = archived
+		}
+	}
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -196,6 +216,9 @@ func (m *Mesh) fetch(ctx context.Context, key string) error {
 	defer cancel()
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		err := m.fetchRound(ctx, key)
+		if err != nil && m.archive != nil {
+			err = m.unarchive(ctx, key, err)
+		}
 		if err == nil {
 			return nil
 		}

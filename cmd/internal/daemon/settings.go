@@ -73,6 +73,7 @@ func newSettings() *settings {
 
 	f = s.group("Process")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "keep the state in this `DIRECTORY`")
+	f.StringVar(&c.BlobArchive, "blob-archive", c.BlobArchive, "keep a copy of every value, file and pack in this bucket too, `s3://BUCKET[/PREFIX]`, and read from there what no node has; the variables of AWS say how it is reached. All nodes should have the same")
 	f.StringVar(&c.DiskReserve, "disk-reserve", c.DiskReserve, "keep `SIZE` of the disk free for the state: values, files, packs and log lines that would leave less are refused, and so are new runs when a majority of the voters has less")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "when stopping, wait so long for what runs; 0s = for ever")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "`LEVEL` of the log on stderr: trace, debug, info, warn, error")
