@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -86,10 +87,7 @@ func TestBlobFaults(t *testing.T) {
 		}
 		rotten := bytes.Clone(whole)
 		rotten[len(rotten)/2] ^= 1
-		if err := os.Chmod(path, 0o600); err == nil {
-			err = os.WriteFile(path, rotten, 0o600)
-		}
-		if err != nil {
+		if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, rotten, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		n.same(key, file)
