@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/node/asset"
@@ -32,25 +33,31 @@ const filesAtOnce = 16
 type assetFiles struct {
 	turn chan struct{} // as many as may be on their way
 
-	mu     sync.Mutex       // guards stored
-	stored map[string]int64 // size by key
+	mu     sync.Mutex // guards stored
+	stored map[string]storedFile
+}
+
+type storedFile struct {
+	size int64
+	at   time.Time
 }
 
 func newAssetFiles() *assetFiles {
-	return &assetFiles{turn: make(chan struct{}, filesAtOnce), stored: map[string]int64{}}
+	return &assetFiles{turn: make(chan struct{}, filesAtOnce), stored: map[string]storedFile{}}
 }
 
 func (f *assetFiles) add(key string, size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stored[key] = size
+	f.stored[key] = storedFile{size, time.Now()}
 }
 
-func (f *assetFiles) size(key string) (size int64, ok bool) {
+// size of a file that the body has stored, and whether it is leased for long enough still.
+func (f *assetFiles) size(key string) (size int64, leased, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	size, ok = f.stored[key]
-	return size, ok
+	s, ok := f.stored[key]
+	return s.size, ok && time.Since(s.at) < blob.Lease/2, ok
 }
 
 // aside does something with a file when it is its turn, beside what else the body asks for.
@@ -186,9 +193,11 @@ func (e *execution) assetList(req pyexec.AssetRequest) (asset.List, error) {
 		if err := json.Unmarshal(raw, &entry); err != nil {
 			return list, fmt.Errorf("%s: %w", path, err)
 		}
-		if size, ok := e.files.size(entry.BlobKey); ok {
+		size, leased, ok := e.files.size(entry.BlobKey)
+		if ok {
 			entry.Size = size
-		} else {
+		}
+		if !leased {
 			held[entry.BlobKey] = true
 		}
 		list.Entries[path] = entry
@@ -202,7 +211,7 @@ func (e *execution) assetList(req pyexec.AssetRequest) (asset.List, error) {
 		if err != nil {
 			return list, err
 		}
-		size, _ := e.files.size(key)
+		size, _, _ := e.files.size(key)
 		list.Entries[name] = asset.Entry{BlobKey: key, Size: size, Metadata: typeOf(name)}
 	}
 	err := e.a.Values.blobs.Hold(e.ctx, slices.Collect(maps.Keys(held)))

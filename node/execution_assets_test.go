@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coflux-mesh/coflux/node/blob"
 	"github.com/coflux-mesh/coflux/pyexec"
@@ -114,5 +115,23 @@ func TestWhatAnAssetConsistsOf(t *testing.T) {
 	_, err = e.assetList(pyexec.AssetRequest{Entries: map[string]json.RawMessage{"x": entry(strings.Repeat("0", 64), 1)}})
 	if !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("of a blob that is nowhere: %v", err)
+	}
+}
+
+// What was stored long before is leased anew: its lease may be over before the asset has a row.
+func TestOldFilesOfAnAssetAreHeldAgain(t *testing.T) {
+	t.Parallel()
+	e, dir := newLoneExecution(t)
+	key := blob.KeyOf([]byte("content"))
+	entries := map[string]json.RawMessage{"x": fmt.Appendf(nil, `[%q,1,{}]`, key)}
+	e.files.stored[key] = storedFile{7, time.Now().Add(-blob.Lease)}
+	if _, err := e.assetList(pyexec.AssetRequest{Entries: entries}); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("it is gone, and nobody looked: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, key), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := e.assetList(pyexec.AssetRequest{Entries: entries}); err != nil || list.Size() != 7 {
+		t.Errorf("%+v %v", list, err)
 	}
 }
