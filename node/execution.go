@@ -143,6 +143,13 @@ func (a *agent) abort(id string) {
 	}
 }
 
+// idleNow tells whether the agent holds no execution.
+func (a *agent) idleNow() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.executions) == 0
+}
+
 // forgetLocked drops an execution when nothing more can come of it. mu is held.
 func (a *agent) forgetLocked(e *execution) {
 	if !e.ended || !(e.committed || e.aborted || e.void) || a.executions[e.id] != e {

@@ -119,7 +119,7 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 	w.agent = newAgent(agentConfig{
 		Open: scheduler.OpenSession{Workspace: cfg.Workspace, Node: w.id, NodeName: cfg.Name, Boot: w.id, Slots: cfg.Concurrency,
 			Provides: provides, Accepts: accepts},
-		Runner: w.pool, Values: values{workerBlobs{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger), cfg.Client}, cfg.node().threshold()},
+		Runner: w.pool, Values: values{workerBlobs{blob.NewMesh(w.id, w.local, remoteBlobs{cfg.Client}, logger), w.local, cfg.Client}, cfg.node().threshold()},
 		Log: w.logs, Metrics: w.metrics, Logger: logger.Named("agent"), Clock: boottime, Dial: w.dial, Announce: w.tellGuard,
 	})
 	return w, nil
@@ -129,6 +129,7 @@ func NewWorker(cfg WorkerConfig, logger hclog.Logger) (_ *Worker, err error) {
 func (w *Worker) Start(ctx context.Context) error {
 	w.wg.Go(func() { w.logs.run(w.run) })
 	w.wg.Go(func() { w.metrics.run(w.run) })
+	w.wg.Go(func() { w.trimBlobs(w.run) })
 	w.tellGuard()
 	if err := w.pool.Start(ctx); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coflux-mesh/coflux/node/api/client"
@@ -104,7 +105,49 @@ func (r remoteBlobs) Get(ctx context.Context, _, key string) (io.ReadCloser, err
 // workerBlobs are the mesh's blobs as an agent-only process sees them.
 type workerBlobs struct {
 	*blob.Mesh
+	local  *blob.Local
 	client *client.Client
+}
+
+// Path leases the copy that is here, so that dropUnused leaves it to the body that is given it.
+func (b workerBlobs) Path(ctx context.Context, key string) (string, error) {
+	if _, err := b.local.Hold(ctx, []string{key}); err != nil {
+		return "", err
+	}
+	return b.Mesh.Path(ctx, key)
+}
+
+// trimEvery is how often a worker looks for copies that it does not need any more.
+const trimEvery = 10 * time.Minute
+
+// dropUnused removes copies of blobs that were not used for the time of a lease, while nothing runs that could have been given their files:
+// the mesh has its own.
+func dropUnused(ctx context.Context, local *blob.Local, idle func() bool) (removed int, err error) {
+	for key, err := range local.Unleased() {
+		if err != nil || !idle() {
+			return removed, err
+		}
+		gone, err := local.Remove(ctx, key)
+		if err != nil {
+			return removed, err
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+func (w *Worker) trimBlobs(ctx context.Context) {
+	for pause(ctx, trimEvery) {
+		removed, err := dropUnused(ctx, w.local, w.agent.idleNow)
+		if err != nil {
+			w.log.Warn("copies of blobs that are not needed stay", "error", err)
+		}
+		if removed > 0 {
+			w.log.Debug("copies of blobs were removed that are not needed", "removed", removed)
+		}
+	}
 }
 
 // Hold has the node lease blobs.
