@@ -51,10 +51,10 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q api.BackupQuery) error
 		}
 	}()
 	out, err := backup.NewWriter(w, n.backupInfo(view, q))
-	if err == nil {
-		err = n.backupState(out, frozen)
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	if err = n.backupState(out, frozen); err == nil {
 		err = out.Keys(keys)
 	}
 	for _, key := range keys {
@@ -63,6 +63,7 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q api.BackupQuery) error
 		}
 	}
 	if err != nil {
+		out.Abort() // w is not ours any more when this returns
 		return err
 	}
 	return out.Close()

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -62,6 +63,7 @@ type end struct {
 
 // Writer writes a backup.
 type Writer struct {
+	out  *gate
 	zip  *zstd.Encoder
 	tar  *tar.Writer
 	sum  hash.Hash
@@ -71,17 +73,49 @@ type Writer struct {
 
 // NewWriter begins one.
 func NewWriter(w io.Writer, info Info) (*Writer, error) {
-	zip, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
+	out := &gate{w: w}
+	zip, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
 	if err != nil {
 		return nil, fmt.Errorf("write backup: %w", err)
 	}
-	b := &Writer{zip: zip, tar: tar.NewWriter(zip), sum: sha256.New(), time: time.UnixMilli(info.SavedAt)}
+	b := &Writer{out: out, zip: zip, tar: tar.NewWriter(zip), sum: sha256.New(), time: time.UnixMilli(info.SavedAt)}
 	info.Format = format
 	text, err := json.MarshalIndent(info, "", "  ")
 	if err == nil {
 		err = b.part(nameInfo, int64(len(text)), strings.NewReader(string(text)), b.sum)
 	}
+	if err != nil {
+		b.Abort()
+	}
 	return b, err
+}
+
+// Abort gives a backup up that will not be whole. Nothing is written from then on: compression goes on beside its caller.
+func (b *Writer) Abort() {
+	b.out.shut()
+	_ = b.zip.Close() // waits for what is under way
+}
+
+// gate passes on what is written until it is shut.
+type gate struct {
+	mu     sync.Mutex // guards the rest
+	w      io.Writer
+	closed bool
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return len(p), nil
+	}
+	return g.w.Write(p)
 }
 
 // part writes one entry; sum may be nil.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -144,6 +145,30 @@ func TestAPartThatIsTooShortIsNoPart(t *testing.T) {
 	}
 	if err := w.State(5, strings.NewReader("four")); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%v", err)
+	}
+}
+
+// What is given up writes nothing any more, and is no backup.
+func TestAnAbortedBackupWritesNothingMore(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, Info{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := make([]byte, 20<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random) // never fails
+	if err := w.State(int64(len(random)), bytes.NewReader(random)); err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	size := out.Len()
+	if _, err := Read(bytes.NewReader(out.Bytes()), Parts{}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+	w.Abort()
+	if out.Len() != size {
+		t.Error("it was written to after its end")
 	}
 }
 
