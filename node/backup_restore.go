@@ -26,8 +26,8 @@ func Restore(ctx context.Context, file string, bases []string, dataDir string) (
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return contents, fmt.Errorf("%s is not empty: a backup is restored into a directory of its own", dataDir)
 	}
-	work, err := os.MkdirTemp(filepath.Dir(dir), ".restoring-*")
-	if err != nil {
+	work := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".restoring")
+	if err := os.RemoveAll(work); err != nil { // of a restore that was killed
 		return contents, fmt.Errorf("cannot write beside %s: %w", dataDir, err)
 	}
 	defer os.RemoveAll(work) // renamed by then, unless an error is on its way
@@ -47,7 +47,16 @@ func Restore(ctx context.Context, file string, bases []string, dataDir string) (
 	if err := os.Rename(work, dir); err != nil {
 		return contents, fmt.Errorf("cannot put the data directory in its place: %w", err)
 	}
-	return contents, nil
+	return contents, syncDir(filepath.Dir(dir))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // restoring is a data directory that is being made.

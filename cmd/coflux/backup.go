@@ -121,10 +121,22 @@ func (a *app) keepBackup(_ context.Context, stream io.Reader, file string) (cont
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), file)
 	}
+	if err == nil {
+		err = syncDir(filepath.Dir(file))
+	}
 	if err != nil {
 		return contents, fmt.Errorf("failed to save: %w", err)
 	}
 	return contents, nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // checked reads a backup as it comes, and says now and then how much there is.
