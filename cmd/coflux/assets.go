@@ -25,20 +25,12 @@ func (o *assetsInspectOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 func (o *assetsInspectOptions) run(ctx context.Context, a *app, args []string) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	doc, err := readAsset(ctx, c, args[0])
+	doc, paths, err := a.readAsset(ctx, args[0], o.match)
 	if err != nil {
 		return err
 	}
 	if a.json() {
 		return a.printJSON(doc.Raw)
-	}
-	paths, err := matching(doc.Value.Entries, o.match)
-	if err != nil {
-		return err
 	}
 	name := "(untitled)"
 	if doc.Value.Name != nil {
@@ -65,14 +57,22 @@ func filesText(n int) string {
 	return fmt.Sprintf("%d files", n)
 }
 
-// readAsset reads an asset and says in one sentence when there is none.
-func readAsset(ctx context.Context, c *client.Client, id string) (client.Document[client.Asset], error) {
-	doc, err := c.Asset(ctx, id)
+// readAsset reads an asset and gives the paths in it that fit the pattern.
+func (a *app) readAsset(ctx context.Context, id, match string) (doc client.Document[client.Asset], paths []string, err error) {
+	c, err := a.client()
+	if err != nil {
+		return doc, nil, err
+	}
+	doc, err = c.Asset(ctx, id)
 	var refused *client.Error
 	if errors.As(err, &refused) && refused.Status == 404 {
 		err = fmt.Errorf("asset '%s' not found", id)
 	}
-	return doc, err
+	if err != nil {
+		return doc, nil, err
+	}
+	paths, err = matching(doc.Value.Entries, match)
+	return doc, paths, err
 }
 
 // matching are the paths that fit a pattern, in their order; all for "".
@@ -101,15 +101,11 @@ func (o *assetsDownloadOptions) AddFlags(f *pflag.FlagSet) {
 }
 
 func (o *assetsDownloadOptions) run(ctx context.Context, a *app, args []string) error {
+	doc, paths, err := a.readAsset(ctx, args[0], o.match)
+	if err != nil {
+		return err
+	}
 	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	doc, err := readAsset(ctx, c, args[0])
-	if err != nil {
-		return err
-	}
-	paths, err := matching(doc.Value.Entries, o.match)
 	if err != nil {
 		return err
 	}
