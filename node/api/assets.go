@@ -25,7 +25,7 @@ type assetEntry struct {
 	Metadata json.RawMessage `json:"metadata"`
 }
 
-// assetReference names an asset in a value, assetDependency among what an execution looked at.
+// assetReference names an asset in a value, or among what an execution looked at.
 type assetReference struct {
 	Type    string       `json:"type"`
 	AssetID string       `json:"assetId"`

@@ -79,7 +79,10 @@ func (s *Server) holdBlobs(w http.ResponseWriter, r *http.Request) error {
 	}
 	var keys []string
 	b.into("keys", &keys)
-	if len(keys) > maxHold {
+	switch {
+	case !b.has("keys"):
+		b.wrong("keys", "required")
+	case len(keys) > maxHold:
 		b.wrong("keys", "invalid")
 	}
 	if err := b.err(); err != nil {
