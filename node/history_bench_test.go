@@ -37,8 +37,10 @@ func BenchmarkMillionRuns(b *testing.B) {
 		if err := n.Start(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		for ready := false; !ready; ready, _ = (backend{n}).Ready() {
-			time.Sleep(time.Millisecond)
+		for pause(b.Context(), time.Millisecond) {
+			if ready, _ := (backend{n}).Ready(); ready {
+				break
+			}
 		}
 		b.ReportMetric(time.Since(began).Seconds(), "s/start")
 		var m runtime.MemStats
