@@ -77,7 +77,7 @@ func (n *Node) heldState(ctx context.Context) (*state.Frozen, *state.View, []str
 		}
 		frozen := n.store.Freeze()
 		view := frozen.View()
-		named, err := n.namedBy(ctx, view)
+		named, err := n.namedBy(ctx, view, nil)
 		keys := slices.Sorted(maps.Keys(named))
 		if err == nil {
 			err = n.blobs.Hold(ctx, keys)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -183,17 +184,22 @@ func (n *Node) present() (nodes []string, complete bool) {
 }
 
 func (n *Node) unleased(ctx context.Context, node string) ([]string, error) {
+	return n.unleasedIn(ctx, node, "")
+}
+
+// unleasedIn lists what is not leased on a node that has this as its first store; "" for any.
+func (n *Node) unleasedIn(ctx context.Context, node, store string) ([]string, error) {
 	if node == n.dir.Identity().NodeID {
 		return unleased(n.local)
 	}
-	return n.keysOf(ctx, node, rpcUnleased)
+	return n.keysOf(ctx, node, rpcUnleased, url.Values{"store": {store}})
 }
 
 func (n *Node) logged(ctx context.Context, node string) ([]string, error) {
 	if node == n.dir.Identity().NodeID {
 		return n.logs.references()
 	}
-	return n.keysOf(ctx, node, rpcLogged)
+	return n.keysOf(ctx, node, rpcLogged, nil)
 }
 
 func (n *Node) collect(ctx context.Context, node string, c collection) (removed int, err error) {
@@ -210,10 +216,10 @@ func (n *Node) collect(ctx context.Context, node string, c collection) (removed 
 }
 
 // keysOf reads a list of keys from a node.
-func (n *Node) keysOf(ctx context.Context, node, path string) (keys []string, err error) {
+func (n *Node) keysOf(ctx context.Context, node, path string, query url.Values) (keys []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	rc, err := n.peers.get(ctx, node, path, nil)
+	rc, err := n.peers.get(ctx, node, path, query)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +283,11 @@ func collect(ctx context.Context, local *blob.Local, store *state.Store, c colle
 	return removed, nil
 }
 
-func (s *rpcServer) listUnleased(w http.ResponseWriter, _ *http.Request) {
+func (s *rpcServer) listUnleased(w http.ResponseWriter, r *http.Request) {
+	if store := r.URL.Query().Get("store"); store != "" && store != s.store {
+		http.Error(w, fmt.Sprintf("values stay on the nodes: this one was not started with --blob-store %s as its first", store), http.StatusConflict)
+		return
+	}
 	keys, err := unleased(s.blobs)
 	writeKeys(w, keys, err)
 }

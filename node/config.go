@@ -25,6 +25,9 @@ type Config struct {
 	Name string
 	// DataDir holds everything that outlives the process.
 	DataDir string
+	// BlobStores are where blobs are kept instead of on the nodes, each s3://BUCKET[/PREFIX]: the first is written, and they are read in
+	// order. All nodes have to have the same first one.
+	BlobStores []string
 	// BlobArchive is where copies of all blobs are kept beside those of the nodes: s3://BUCKET[/PREFIX]; "" = nowhere.
 	BlobArchive string
 	// DiskReserve is how much of its disk stays free of values, files, packs and log lines: 256MiB, 1GB.
@@ -90,8 +93,8 @@ type Config struct {
 
 	// repairGrace is how long members must have stayed before copies are made anew; 0 = the usual. For tests.
 	repairGrace time.Duration
-	// archiveEvery is how often the archive is looked after; 0 = the usual. For tests.
-	archiveEvery time.Duration
+	// keepEvery is how often blobs are brought to stores and the archive; 0 = the usual. For tests.
+	keepEvery time.Duration
 	// stableFor is how long a node must be healthy before it may vote; 0 = the usual. For tests.
 	stableFor time.Duration
 }
@@ -159,10 +162,8 @@ func (c Config) Validate() error {
 	if c.BlobThreshold < 0 || c.BlobThreshold > maxInline {
 		return fmt.Errorf("--blob-threshold %d is not possible: give 0 to %d bytes", c.BlobThreshold, maxInline)
 	}
-	if c.BlobArchive != "" {
-		if _, _, err := s3.Split(c.BlobArchive); err != nil {
-			return fmt.Errorf("--blob-archive: %w", err)
-		}
+	if err := c.checkBuckets(); err != nil {
+		return err
 	}
 	if reserve, err := humanize.ParseBytes(c.DiskReserve); err != nil || reserve > 1<<50 {
 		return fmt.Errorf("--disk-reserve %q is no size: write it like 256MiB or 1GB; 0 keeps nothing", c.DiskReserve)
@@ -286,4 +287,28 @@ func (c Config) modules() (names []string, environments map[string]string) {
 		}
 	}
 	return names, environments
+}
+
+// checkBuckets refuses places that name none, and one that is named twice: it would be written and given up at once.
+func (c Config) checkBuckets() error {
+	seen := map[string]bool{}
+	check := func(flag, place string) error {
+		if _, _, err := s3.Split(place); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+		if place = strings.TrimRight(place, "/"); seen[place] {
+			return fmt.Errorf("%s names %s, which was named before: name each place once", flag, place)
+		}
+		seen[place] = true
+		return nil
+	}
+	for _, place := range c.BlobStores {
+		if err := check("--blob-store", place); err != nil {
+			return err
+		}
+	}
+	if c.BlobArchive == "" {
+		return nil
+	}
+	return check("--blob-archive", c.BlobArchive)
 }

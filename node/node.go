@@ -46,7 +46,7 @@ type Node struct {
 	local         *blob.Local
 	blobs         meshBlobs
 	disk          *disk
-	archive       *archive // nil for none
+	buckets       *buckets // nil for none
 	logs, metrics *logs
 	packs         *packs
 	pool          *pyexec.Pool // nil on a node without repos
@@ -133,9 +133,8 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.local.Room(n.disk.room)
 	n.blobs = meshBlobs{blob.NewMesh(id.NodeID, n.local, blobPeers{n}, n.log), n.hold}
-	if n.cfg.BlobArchive != "" {
-		n.archive = &archive{place: n.cfg.BlobArchive, cluster: func() string { return n.host.ClusterID() }}
-		n.blobs.Archive(n.archive)
+	if n.buckets = newBuckets(n.cfg, func() string { return n.host.ClusterID() }); n.buckets != nil {
+		n.blobs.Beyond(n.buckets)
 	}
 	n.packs = &packs{blobs: n.blobs}
 	return nil
@@ -168,7 +167,7 @@ func (n *Node) openMesh() (err error) {
 		self: id.NodeID, settle: n.settle, packs: n.packs, packEvery: packEvery,
 		disks: n.voterDisks, handOver: n.host.TransferLeadership}
 	n.router = &router{host: n.host, local: n.coord, peers: n.peers, store: n.store}
-	server := &rpcServer{local: n.coord, router: n.router, manifest: n.gossip.Manifest, blobs: n.local, logs: n.logs, metrics: n.metrics,
+	server := &rpcServer{local: n.coord, router: n.router, manifest: n.gossip.Manifest, blobs: n.local, store: n.buckets.first(), logs: n.logs, metrics: n.metrics,
 		load: n.load, log: n.log.Named("rpc")}
 	n.rpc = newRPC(server.handler(), n.log)
 	return nil
@@ -233,9 +232,7 @@ func (n *Node) Start(ctx context.Context) error {
 	n.wg.Go(func() { n.retireLogs(run) })
 	n.wg.Go(func() { n.careForBlobs(run) })
 	n.wg.Go(func() { n.collectBlobs(run) })
-	if n.archive != nil {
-		n.wg.Go(func() { n.archiveBlobs(run) })
-	}
+	n.keepInBuckets(run)
 	n.api = api.New(api.Config{Backend: backend{n}, Logger: n.log.Named("http"), Version: n.cfg.Version, Profile: n.cfg.Profile, SuperTokenHash: n.cfg.SuperTokenHash,
 		AllowedHosts: append([]string{n.cfg.Name, n.cfg.Bind, n.cfg.Advertise}, n.cfg.AllowHosts...), AllowedOrigins: n.cfg.AllowOrigins,
 		Page: ui.Handler()})

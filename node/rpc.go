@@ -43,6 +43,7 @@ type rpcServer struct {
 	router   *router
 	manifest func(hash string) ([]byte, bool)
 	blobs    *blob.Local
+	store    string // the first place of blobs beyond the nodes; "" for none
 	logs     *logs
 	metrics  *logs
 	load     func() load

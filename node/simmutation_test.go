@@ -46,6 +46,12 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"waits for several do not wait", "SimSuspendingWaits", "execution_select.go", "case !q.atOnce():", "case q.e == nil:"},
 	{"what ends a suspension is forgotten", "SimSuspendingWaits", "execution_suspend.go", "		r.Handles = append(", "		_ = append("},
 	{"a suspension holds up nothing", "SimSuspensionThrough", "execution_suspend.go", "Delay: int64(req.Delay), ", ""},
+	{"nodes drop what nothing names", "NodesDropWhat", "blobs_keeper.go", "if named[key] && len(ask)", "if len(ask)"},
+	{"nodes drop what the store has lost", "NodesDropWhat", "blobs_keeper.go", "case has:", "case has || err == nil:"},
+	{"a store loses what logs may name", "TheArchiveHas", "blobs_keeper.go", "if err != nil || !whole {", "if _ = whole; err != nil {"},
+	{"another bucket's content is not checked", "StoresAreRead", "blobs_keeper.go", "errors.Is(err, io.EOF) && got != c.key", "err == nil && got != c.key && false"},
+	{"a bucket that is away has nothing", "StoresAreRead", "blobs_bucket.go", "if len(failed) > 0 {", "if false {"},
+	{"nodes without the store do not count", "NothingIsDropped", "blobs_collect.go", "store != \"\" && store != s.store", "store == s.store && false"},
 	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},
 }
 

@@ -105,22 +105,25 @@ func (m *moving) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// unarchive brings a copy here from the archive, as the nodes gave none, with cause.
-func (m *Mesh) unarchive(ctx context.Context, key string, cause error) error {
+// fromBeyond brings a copy here from beyond the nodes, as these gave none, with cause.
+func (m *Mesh) fromBeyond(ctx context.Context, key string, cause error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	late := time.AfterFunc(patience, stop)
-	r, err := m.archive.Get(ctx, key)
+	r, err := m.beyond.Get(ctx, key)
 	late.Stop()
 	if err == nil {
-		err = m.take(ctx, key, offer{node: "archive", r: r, stop: stop})
+		err = m.take(ctx, key, offer{node: "beyond", r: r, stop: stop})
 	}
 	switch {
 	case err == nil:
-		m.log.Warn("a blob that no node has was read from the archive", "blob", key)
+		m.log.Debug("a blob that no node has was read from a bucket", "blob", key)
 		return nil
 	case errors.Is(err, ErrNotFound):
 		return cause
 	}
-	return fmt.Errorf("%w: %s: %w", ErrUnavailable, key, errors.Join(cause, fmt.Errorf("archive: %w", err)))
+	if errors.Is(cause, ErrNotFound) { // but it may be where nobody could look
+		return fmt.Errorf("%w: %s: no node has it, and %w", ErrUnavailable, key, err)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, key, errors.Join(cause, err))
 }

@@ -1,9 +1,12 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Hold leases blobs on enough nodes, as if each were put once more: until a row refers to them they stay. Their contents are moved only
@@ -46,23 +49,33 @@ func (m *Mesh) holdSome(ctx context.Context, ask Missing, keys []string) error {
 		})
 	}
 	wg.Wait()
+	var few errgroup.Group
+	few.SetLimit(holdAtOnce)
 	for _, key := range keys {
 		if _, need := m.targets(key); copies[key] >= need {
 			continue
 		}
-		if copies[key] == 0 && !away {
-			return notFound(key)
-		}
-		r, size, err := m.Open(ctx, key) // brings it here
-		if err != nil {
-			return err
-		}
-		_ = r.Close() // nothing was written
-		if err := m.spread(ctx, key, size); err != nil {
-			return err
+		few.Go(func() error { return m.holdAnew(ctx, key, copies[key] == 0 && !away) })
+	}
+	return few.Wait()
+}
+
+// holdAtOnce is how many blobs with too few copies are spread at once.
+const holdAtOnce = 8
+
+// holdAnew spreads a blob of which there are too few copies; gone tells that no node has one.
+func (m *Mesh) holdAnew(ctx context.Context, key string, gone bool) error {
+	if gone {
+		if has, err := m.isBeyond(ctx, key); !has {
+			return cmp.Or(err, notFound(key))
 		}
 	}
-	return nil
+	r, size, err := m.Open(ctx, key) // brings it here
+	if err != nil {
+		return err
+	}
+	_ = r.Close() // nothing was written
+	return m.spread(ctx, key, size)
 }
 
 func (m *Mesh) holdOn(ctx context.Context, ask Missing, node string, keys []string) ([]string, error) {

@@ -65,6 +65,13 @@ func (l *leases) over(key string) bool {
 	return l.now().Sub(at) >= Lease
 }
 
+// leased tells whether a blob's lease is not over.
+func (l *Local) leased(key string) bool {
+	l.leases.mu.Lock()
+	defer l.leases.mu.Unlock()
+	return !l.leases.over(key)
+}
+
 // Unleased walks the keys of what is here and is not leased.
 func (l *Local) Unleased() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {

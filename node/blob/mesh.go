@@ -37,23 +37,24 @@ type Peers interface {
 	Get(ctx context.Context, node, key string) (io.ReadCloser, error)
 }
 
-// Archive has copies of blobs beside those of the nodes, which are read when no node has one.
-type Archive interface {
+// Beyond has copies of blobs beside those of the nodes, which are read when no node has one.
+type Beyond interface {
 	// Get returns ErrNotFound, wrapped, if there is none.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
+	// Keeps tells whether a blob needs no copies on nodes, as it is kept there.
+	Keeps(ctx context.Context, key string) (bool, error)
 }
 
-// Archive has one be read from. It is set before the first use.
-func (m *Mesh) Archive(a Archive) { m.archive = a }
+// Beyond has a place be read from. It is set before the first use.
+func (m *Mesh) Beyond(b Beyond) { m.beyond = b }
 
 // Mesh is a Store over all nodes: it writes to enough of them and reads from any.
 type Mesh struct {
-	self  string
-	local *Local
-	peers Peers
-	log   hclog.Logger
-	// archive has copies beside those of the nodes; nil for none.
-	archive Archive
+	self   string
+	local  *Local
+	peers  Peers
+	log    hclog.Logger
+	beyond Beyond // nil for none
 
 	mu       sync.Mutex // guards fetching
 	fetching map[string]*fetch
@@ -123,6 +124,9 @@ func (m *Mesh) PutKey(ctx context.Context, key string, r io.Reader) error {
 func (m *Mesh) Open(ctx context.Context, key string) (io.ReadCloser, int64, error) {
 	for try := 1; ; try++ {
 		r, size, err := m.local.Open(ctx, key)
+		if err == nil {
+			m.local.leases.renew(key) // what is read stays for the next reader
+		}
 		if err == nil || try > tries {
 			return r, size, err
 		}
@@ -136,6 +140,9 @@ func (m *Mesh) Open(ctx context.Context, key string) (io.ReadCloser, int64, erro
 func (m *Mesh) Path(ctx context.Context, key string) (string, error) {
 	for try := 1; ; try++ {
 		path, err := m.local.Path(ctx, key)
+		if err == nil {
+			m.local.leases.renew(key)
+		}
 		if err == nil || try > tries {
 			return path, err
 		}
@@ -162,19 +169,30 @@ func (m *Mesh) Has(ctx context.Context, key string) (bool, error) {
 		_ = r.Close() // nothing was read
 		return nil
 	})
-	if err != nil && m.archive != nil {
-		r, archived := m.archive.Get(ctx, key)
-		if archived == nil {
-			return true, r.Close()
-		}
-		if !errors.Is(archived, ErrNotFound) {
-			err = archived
+	if err != nil {
+		if has, beyond := m.isBeyond(ctx, key); has || beyond != nil {
+			return has, beyond
 		}
 	}
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// isBeyond tells whether a blob is beyond the nodes.
+func (m *Mesh) isBeyond(ctx context.Context, key string) (bool, error) {
+	if m.beyond == nil {
+		return false, nil
+	}
+	r, err := m.beyond.Get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, r.Close()
 }
 
 // bring fetches a copy after the local one failed with cause. One caller
@@ -216,8 +234,8 @@ func (m *Mesh) fetch(ctx context.Context, key string) error {
 	defer cancel()
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		err := m.fetchRound(ctx, key)
-		if err != nil && m.archive != nil {
-			err = m.unarchive(ctx, key, err)
+		if err != nil && m.beyond != nil {
+			err = m.fromBeyond(ctx, key, err)
 		}
 		if err == nil {
 			return nil

@@ -56,7 +56,8 @@ type Repaired struct {
 type Missing func(ctx context.Context, node string, keys []string) ([]string, error)
 
 // Repair looks where the blobs that are here have copies now, and makes those that are missing on the nodes that are to hold them:
-// the others have left, or came later. Of the nodes that have a blob the first in its order makes the copies.
+// the others have left, or came later. Of the nodes that have a blob the first in its order makes the copies. What is kept beyond the
+// nodes and is not leased needs none.
 func (m *Mesh) Repair(ctx context.Context, ask Missing) (r Repaired, err error) {
 	var some []string
 	for key, err := range m.local.Keys() {
@@ -115,10 +116,15 @@ func (m *Mesh) repairOne(ctx context.Context, key string, holders []string, lack
 			return
 		}
 	}
+	asked := false
 	for _, node := range holders {
 		if lacking, known := lacks(node); node == m.self || !known || !lacking || ctx.Err() != nil {
 			continue
 		}
+		if !asked && m.keptBeyond(ctx, key) {
+			return
+		}
+		asked = true
 		limit, cancel := context.WithTimeout(ctx, time.Hour)
 		err := m.copyTo(limit, node, key)
 		cancel()
@@ -128,6 +134,15 @@ func (m *Mesh) repairOne(ctx context.Context, key string, holders []string, lack
 		}
 		r.Copied++
 	}
+}
+
+// keptBeyond tells whether a blob needs no copies on nodes.
+func (m *Mesh) keptBeyond(ctx context.Context, key string) bool {
+	if m.beyond == nil || m.local.leased(key) {
+		return false
+	}
+	keeps, err := m.beyond.Keeps(ctx, key)
+	return err == nil && keeps
 }
 
 // Scrub reads everything that is here once, slowly, and fetches anew what is damaged. It gives how many were, and how many of these

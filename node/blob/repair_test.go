@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,5 +134,52 @@ func TestScrubReplacesWhatIsDamaged(t *testing.T) {
 	}
 	if n != len(keys) {
 		t.Errorf("%d keys", n)
+	}
+}
+
+// fakeBeyond has contents by their keys.
+type fakeBeyond map[string]string
+
+func (f fakeBeyond) Get(_ context.Context, key string) (io.ReadCloser, error) {
+	text, ok := f[key]
+	if !ok {
+		return nil, notFound(key)
+	}
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+func (f fakeBeyond) Keeps(_ context.Context, key string) (bool, error) {
+	_, ok := f[key]
+	return ok, nil
+}
+
+// What is kept beyond the nodes needs no copies on them, unless somebody may still count on these.
+func TestWhatIsKeptBeyondIsNotCopiedAnew(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, 3)
+	for i := range 3 {
+		m.stores[fmt.Sprint("n", i)] = local(t)
+	}
+	n0 := m.store("n0")
+	kept, alone := KeyOf([]byte("kept")), KeyOf([]byte("alone"))
+	n0.Beyond(fakeBeyond{kept: "kept"})
+	for _, text := range []string{"kept", "alone"} {
+		must(t, m.stores["n0"].PutKey(t.Context(), KeyOf([]byte(text)), strings.NewReader(text)))
+	}
+	m.stores["n0"].Age(Lease)
+	if r, err := n0.Repair(t.Context(), m.Missing); err != nil || r.Copied != 2 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if got := len(m.on(kept)); got != 1 {
+		t.Errorf("on %d nodes", got)
+	}
+	if got := len(m.on(alone)); got != 3 {
+		t.Errorf("on %d nodes", got)
+	}
+	r, _, err := n0.Open(t.Context(), kept) // leases it
+	must(t, err)
+	must(t, r.Close())
+	if r, err := n0.Repair(t.Context(), m.Missing); err != nil || r.Copied != 2 {
+		t.Errorf("%+v %v", r, err)
 	}
 }

@@ -83,11 +83,11 @@ func (b *Bucket) failed(what, key string, err error) error {
 // Get reads an object; ErrNotFound, wrapped, when there is none.
 func (b *Bucket) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	r, err := b.client.GetObject(ctx, b.name, b.prefix+key, minio.GetObjectOptions{})
-	if err == nil {
-		_, err = r.Stat() // asks for the first time
-	}
 	if err != nil {
 		return nil, b.failed("read", key, err)
+	}
+	if _, err := r.Stat(); err != nil { // asks for the first time
+		return nil, errors.Join(b.failed("read", key, err), r.Close())
 	}
 	return r, nil
 }

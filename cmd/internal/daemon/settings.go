@@ -73,6 +73,7 @@ func newSettings() *settings {
 
 	f = s.group("Process")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "keep the state in this `DIRECTORY`")
+	f.StringSliceVar(&c.BlobStores, "blob-store", c.BlobStores, "keep values, files and packs in this bucket, `s3://BUCKET[/PREFIX]`, and on nodes only what was written or read within two hours; the variables of AWS say how it is reached. Repeated: the first is written, all are read in order. All nodes need the same first one")
 	f.StringVar(&c.BlobArchive, "blob-archive", c.BlobArchive, "keep a copy of every value, file and pack in this bucket too, `s3://BUCKET[/PREFIX]`, and read from there what no node has; the variables of AWS say how it is reached. All nodes should have the same")
 	f.StringVar(&c.DiskReserve, "disk-reserve", c.DiskReserve, "keep `SIZE` of the disk free for the state: values, files, packs and log lines that would leave less are refused, and so are new runs when a majority of the voters has less")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "when stopping, wait so long for what runs; 0s = for ever")

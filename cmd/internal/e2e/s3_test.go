@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,4 +68,40 @@ func (m *mesh) hasValue(n *node, run string) {
 	if r, err := m.result(n, run, patience); err != nil || !r.OK() {
 		m.t.Fatalf("run %s: %+v %v", run, r, err)
 	}
+}
+
+// TestValuesInS3 has a value come into a bucket, and be read from there by a node that has lost its own copy.
+func TestValuesInS3(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	store := s3mem.New()
+	if err := store.CreateBucket("values"); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(gofakes3.New(store).Server())
+	defer srv.Close()
+	m := newMesh(t)
+	n := m.add("--repo", "flows", "--blob-store", "s3://values/of")
+	m.ready()
+	text := strings.Repeat("v", 20_000)
+	run := m.submit(n, "single", text, "")
+	m.hasValue(n, run)
+	n.stopped()
+	n.env = append(n.env, "AWS_ENDPOINT_URL="+srv.URL, "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=here")
+	n.start()
+	m.ready()
+	await(t, patience, func() string { // soon after its start
+		list, err := store.ListBucket("values", nil, gofakes3.ListBucketPage{})
+		if err != nil || len(list.Contents) == 0 || !strings.HasPrefix(list.Contents[0].Key, "of/") {
+			return fmt.Sprintf("nothing is in the bucket: %v", err)
+		}
+		return ""
+	})
+	n.killed()
+	if err := os.RemoveAll(filepath.Join(n.dir, "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	m.ready()
+	n.said(text[:1000], "runs", "result", run)
 }

@@ -14,12 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/node/blob"
-	"github.com/coflux-mesh/coflux/scheduler"
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
-	"github.com/oklog/ulid/v2"
 )
 
 // s3Server is a server that speaks S3, with a bucket, which the variables of this process lead to.
@@ -29,12 +26,19 @@ func s3Server(t *testing.T) *s3mem.Backend {
 	if err := store.CreateBucket("bucket"); err != nil {
 		t.Fatal(err)
 	}
+	serveS3(t, store)
+	return store
+}
+
+// serveS3 serves what the variables of this process then lead to.
+func serveS3(t *testing.T, store *s3mem.Backend) *httptest.Server {
+	t.Helper()
 	srv := httptest.NewServer(gofakes3.New(store).Server())
 	t.Cleanup(srv.Close)
 	for name, value := range map[string]string{"AWS_ENDPOINT_URL": srv.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "here"} {
 		t.Setenv(name, value)
 	}
-	return store
+	return srv
 }
 
 // objects are the names of what is in the bucket.
@@ -50,6 +54,8 @@ func objects(t *testing.T, store *s3mem.Backend) (names []string) {
 	return names
 }
 
+func part(place string) *bucketPart { return &bucketPart{place, func() string { return "C" }} }
+
 // What is named comes into the archive once; what is not goes when it is old; what is of others stays.
 func TestTheArchiveHasWhatIsNamed(t *testing.T) {
 	store := s3Server(t)
@@ -59,17 +65,19 @@ func TestTheArchiveHasWhatIsNamed(t *testing.T) {
 		content[key], named[key] = text, true
 	}
 	opened := 0
-	a := &archiver{archive: &archive{"s3://bucket/some/where/", func() string { return "C" }}, now: time.Now,
-		named: func(context.Context) (map[string]bool, error) { return maps.Clone(named), nil },
+	whole := true
+	a := &keeper{bucket: part("s3://bucket/some/where/"), now: time.Now,
+		named: func(context.Context) (map[string]bool, uint64, bool, error) { return maps.Clone(named), 7, whole, nil },
+		local: func(context.Context, string) (bool, error) { return true, nil },
 		open: func(_ context.Context, key string) (io.ReadCloser, int64, error) {
 			opened++
 			return io.NopCloser(strings.NewReader(content[key])), int64(len(content[key])), nil
 		}}
 	round := func(copied, removed int) {
 		t.Helper()
-		c, r, err := a.round(t.Context())
-		if c != copied || r != removed || err != nil {
-			t.Errorf("%d copied, %d removed, %v; want %d and %d", c, r, err, copied, removed)
+		did, err := a.round(t.Context())
+		if did != (moved{copied: copied, removed: removed}) || err != nil {
+			t.Errorf("%+v, %v; want %d copied and %d removed", did, err, copied, removed)
 		}
 	}
 	if _, err := store.PutObject("bucket", "some/where/C/README", nil, strings.NewReader("x"), 1, nil); err != nil {
@@ -89,16 +97,18 @@ func TestTheArchiveHasWhatIsNamed(t *testing.T) {
 	delete(named, gone)
 	a.known = nil
 	round(0, 0) // not named, and young
-	a.now = func() time.Time { return time.Now().Add(archiveAge + time.Minute) }
-	a.known = nil
+	a.now = func() time.Time { return time.Now().Add(keepAge + time.Minute) }
+	a.known, whole = nil, false
+	round(0, 0) // the logs of a node may name it
+	a.known, whole = nil, true
 	round(0, 1)
-	if got := objects(t, store); len(got) != 3 || slices.Contains(got, "some/where/C/"+archived(gone)) {
+	if got := objects(t, store); len(got) != 3 || slices.Contains(got, "some/where/C/"+bucketName(gone)) {
 		t.Errorf("%q", got)
 	}
 	named[gone] = true
 	round(1, 0) // it is named again
 	for key, text := range content {
-		r, err := a.Get(t.Context(), key)
+		r, err := a.bucket.get(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,11 +117,11 @@ func TestTheArchiveHasWhatIsNamed(t *testing.T) {
 		}
 		_ = r.Close()
 	}
-	if _, err := a.Get(t.Context(), blob.KeyOf([]byte("none"))); !errors.Is(err, blob.ErrNotFound) {
+	if _, err := a.bucket.get(t.Context(), blob.KeyOf([]byte("none"))); !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
-	a.cluster = func() string { return "" }
-	if _, _, err := a.round(t.Context()); err == nil {
+	a.bucket.cluster = func() string { return "" }
+	if _, err := a.round(t.Context()); err == nil {
 		t.Error("a node of no mesh writes into the bucket")
 	}
 }
@@ -119,26 +129,13 @@ func TestTheArchiveHasWhatIsNamed(t *testing.T) {
 // A node that has lost a value reads it from the archive, and has it again.
 func TestWhatNoNodeHasIsInTheArchive(t *testing.T) {
 	s3Server(t)
-	n := startNode(t, "one", func(c *Config) { c.BlobArchive, c.archiveEvery = "s3://bucket", 20*time.Millisecond })
+	n := startNode(t, "one", func(c *Config) { c.BlobArchive, c.keepEvery = "s3://bucket", 20*time.Millisecond })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	text := []byte(`"` + strings.Repeat("v", 10_000) + `"`)
-	value, err := backend{n}.StoreValue(ctx, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	workspace := ""
-	for workspace == "" && pause(ctx, 10*time.Millisecond) {
-		if w := n.store.View().WorkspaceByName("default", "default"); w != nil {
-			workspace = w.ID
-		}
-	}
-	reply, err := n.router.Do(ctx, &scheduler.SubmitRun{RequestID: ulid.Make().String(), Workspace: workspace, Module: "m", Target: "t", Arguments: []state.Value{value}})
-	if err != nil || reply.Err != nil {
-		t.Fatal(err, reply.Err)
-	}
+	value := argument(t, n, text)
 	for {
-		r, err := n.archive.Get(ctx, value.BlobKey)
+		r, err := n.buckets.Get(ctx, value.BlobKey)
 		if err == nil {
 			_ = r.Close()
 			break
