@@ -89,7 +89,7 @@ func submit(t *testing.T, n *Node, module, target string, args ...string) *state
 		if result := scheduler.Outcome(view, id); result != nil {
 			return result
 		}
-		if err := view.Changed().WatchCtx(ctx); err != nil {
+		if err := view.Changed().Wait(ctx); err != nil {
 			for e := range n.store.View().RunExecutions(id.Run, 0) {
 				t.Logf("%s session=%q result=%v", e.ID(), e.Session, e.Result)
 			}

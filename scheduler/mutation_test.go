@@ -207,8 +207,11 @@ var mutations = []struct{ name, file, old, new string }{
 	{"asset: the request's own value is changed", "scheduler/assets.go", "value.References, own = slices.Clone(value.References), true", "own = true"},
 	{"cache: a call is linked to a later attempt of its caller", "scheduler/waits.go", "open = append(open, by, lastAttempt(&d.View, by), d.LatestAttempt(by.ID().StepID()))", "open = append(open, by)"},
 	{"any base will do", "consensus/state/store.go", "meta.Index != e.Base", "false"},
-	{"rows stay in indexes that they left", "consensus/state/tables.go", "if !ok {\n\t\treturn false, nil, nil", "if !ok {\n\t\treturn false, []byte(k), nil"},
-	{"the digest forgets", "consensus/state/store.go", "change ^= old.(Row).common().share", ""},
+	{"rows stay in indexes that they left", "consensus/state/tree.go", "had && (!at[1+i].ok || was != at[1+i].key)", "had && at[1+i].ok && was != at[1+i].key"},
+	{"refused decisions leave traces", "consensus/state/tree.go", "range slices.Backward(t.tracked.places) {", "range slices.Backward(t.tracked.places[:0]) {"},
+	{"decisions are undone from the front", "consensus/state/tree.go", "range slices.Backward(t.tracked.places) {", "range slices.All(t.tracked.places) {"},
+	{"a leader tries on what is committed", "consensus/state/tree.go", "return &txn{trees: own, own: make([]bool, len(trees))}", "all := make([]bool, len(trees))\n\tfor i := range all {\n\t\tall[i] = trees[i] != nil\n\t}\n\treturn &txn{trees: own, own: all}"},
+	{"the digest forgets", "consensus/state/store.go", "change ^= old.common().share", ""},
 	{"a snapshot leaves a table out", "consensus/state/snapshot.go", "for _, s := range specs {", "for _, s := range specs[:9] {"},
 }
 

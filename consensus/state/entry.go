@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"unique"
 )
 
 // entryVersion is the first byte of an encoded entry. A node that meets a higher one halts.
@@ -84,5 +85,8 @@ func (e Effect) row() (Row, error) {
 		return nil, err
 	}
 	r.common().share = share(e.Table, e.Row)
+	if s, ok := r.(sharer); ok {
+		s.shared(func(text *string) { *text = unique.Make(*text).Value() })
+	}
 	return r, nil
 }

@@ -58,6 +58,16 @@ type Execution struct {
 
 func (*Execution) table() Table { return TableExecutions }
 
+func (e *Execution) shared(share func(*string)) {
+	share(&e.Workspace)
+	share(&e.Module)
+	share(&e.Target)
+	share((*string)(&e.Type))
+	share(&e.Session)
+	share(&e.Node)
+	share(&e.Requires)
+}
+
 func (e *Execution) key() string { return executionKey(e.ID()) }
 
 func executionKey(id ExecutionID) string {

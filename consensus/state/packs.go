@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/hashicorp/go-memdb"
 )
 
 // Pack is a blob with finished runs of one workspace whose rows have left the tables.
@@ -192,9 +191,9 @@ func (x *packIndex) drop(pack string) {
 }
 
 // indexPacks makes the index of a restored state.
-func indexPacks(db *memdb.MemDB) *packIndex {
+func indexPacks(txn *txn) *packIndex {
 	x := newPackIndex()
-	for p := range (&View{txn: db.Txn(false)}).Packs() {
+	for p := range (&View{txn: txn}).Packs() {
 		x.add(p)
 	}
 	return x

@@ -24,7 +24,12 @@ type Request struct {
 	ExpiresAt int64 `codec:"x"`
 }
 
-func (*Request) table() Table  { return TableRequests }
+func (*Request) table() Table { return TableRequests }
+
+func (r *Request) shared(share func(*string)) {
+	share((*string)(&r.Kind))
+	share(&r.Workspace)
+}
 func (r *Request) key() string { return join(string(r.Kind), r.Workspace, r.ID) }
 
 // Request reads a remembered request, nil when there is none.

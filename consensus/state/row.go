@@ -17,6 +17,11 @@ type Row interface {
 	common() *rowCommon
 }
 
+// sharer is a row with texts that many rows have, which are kept in memory once.
+type sharer interface {
+	shared(share func(text *string))
+}
+
 // rowCommon is what every row carries beside its own fields. Embedded in each row type.
 type rowCommon struct {
 	// share is this row's part of the state digest. Set when the row is applied or restored.

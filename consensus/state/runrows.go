@@ -78,19 +78,15 @@ func (t *Tx) Load(e Effect) error {
 
 // NewView gives a view of nothing but these rows.
 func NewView(rows []Effect) (*View, error) {
-	db := newDB()
-	txn := db.Txn(true)
+	txn := newTrees()
 	for _, e := range rows {
 		r, err := e.row()
 		if err != nil {
 			return nil, err
 		}
-		if err := txn.Insert(e.Table.name(), r); err != nil {
-			return nil, fmt.Errorf("load a row of %v: %w", e.Table, err)
-		}
+		txn.put(r)
 	}
-	txn.Commit()
-	return &View{txn: db.Txn(false)}, nil
+	return &View{txn: reading(txn.trees)}, nil
 }
 
 // Beside gives a view of v's rows and, where v has none with the key, those of the other. It is for what reads by keys: what

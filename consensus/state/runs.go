@@ -29,7 +29,13 @@ type Run struct {
 	Durable bool `codec:"du,omitempty"`
 }
 
-func (*Run) table() Table  { return TableRuns }
+func (*Run) table() Table { return TableRuns }
+
+func (r *Run) shared(share func(*string)) {
+	share(&r.Workspace)
+	share(&r.Module)
+	share(&r.Target)
+}
 func (r *Run) key() string { return r.ID }
 
 // Run reads a run, nil when there is none.

@@ -3,14 +3,12 @@ package state
 import (
 	"errors"
 	"fmt"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // Scratch is a private clone of a committed state on which a batch of decisions is tried (rules A2). It is used by one
 // goroutine; the state that it was taken from is never touched.
 type Scratch struct {
-	db      *memdb.MemDB
+	txn     *txn
 	packed  *packIndex
 	base    uint64
 	effects []Effect
@@ -33,12 +31,14 @@ type rowID struct {
 func (s *Store) Scratch() *Scratch {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	db := s.db.Snapshot()
-	return &Scratch{db: db, packed: s.packed, base: (&View{txn: db.Txn(false)}).Index(), at: map[rowID]int{}, born: map[rowID]bool{}}
+	scratch := &Scratch{txn: writing(s.trees), packed: s.packed, at: map[rowID]int{}, born: map[rowID]bool{}}
+	scratch.base = scratch.View().Index()
+	return scratch
 }
 
-// View reads the scratch as it is now: the committed state with the accepted decisions so far.
-func (s *Scratch) View() *View { return &View{txn: s.db.Txn(false), packed: s.packed} }
+// View reads the scratch: the committed state with the accepted decisions so far. It goes along with further ones, but a walk
+// through rows that has begun does not meet them.
+func (s *Scratch) View() *View { return &View{txn: s.txn, packed: s.packed} }
 
 // Bytes is about the size of the entry so far.
 func (s *Scratch) Bytes() int { return s.bytes }
@@ -57,21 +57,22 @@ func (s *Scratch) Entry(now int64) *Entry {
 	return e
 }
 
-// Try runs one decision in a transaction of its own: kept when it returns nil, undone without trace when it returns an
-// error or panics (the panic is passed on as a *Panic).
+// Try runs one decision: kept when it returns nil, undone without trace when it returns an error or panics (the panic is passed on as
+// a *Panic).
 func (s *Scratch) Try(decide func(*Tx) error) (err error) {
-	txn := s.db.Txn(true)
-	txn.TrackChanges()
-	defer txn.Abort() // does nothing after Commit
+	s.txn.begin()
 	defer func() {
 		if p := recover(); p != nil {
 			err = &Panic{Value: p}
 		}
+		if err != nil {
+			s.txn.undo()
+		}
 	}()
-	if err := decide(&Tx{View: View{txn: txn, packed: s.packed}}); err != nil {
+	if err := decide(&Tx{View: View{txn: s.txn, packed: s.packed}}); err != nil {
 		return err
 	}
-	effects, err := effectsOf(txn.Changes())
+	effects, err := effectsOf(s.txn.tracked.list)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,6 @@ func (s *Scratch) Try(decide func(*Tx) error) (err error) {
 	if s.bytes+size > MaxEntry-entryHead {
 		return ErrBatchFull
 	}
-	txn.Commit()
 	s.add(effects)
 	return nil
 }
@@ -112,20 +112,23 @@ type idEffect struct {
 	created bool
 }
 
-func effectsOf(changes memdb.Changes) ([]idEffect, error) {
+func effectsOf(changes []change) ([]idEffect, error) {
 	out := make([]idEffect, 0, len(changes))
 	for _, c := range changes {
-		if c.After == nil {
-			old := c.Before.(Row)
+		if c.before == nil && c.after == nil {
+			continue // it was changed once more later, or made and unmade
+		}
+		if c.after == nil {
+			old := c.before
 			out = append(out, idEffect{Effect{Table: old.table(), Key: []byte(old.key())}, rowID{old.table(), old.key()}, false})
 			continue
 		}
-		row := c.After.(Row)
+		row := c.after
 		body, err := encode(row)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, idEffect{Effect{Table: row.table(), Row: body}, rowID{row.table(), row.key()}, c.Before == nil})
+		out = append(out, idEffect{Effect{Table: row.table(), Row: body}, rowID{row.table(), row.key()}, c.before == nil})
 	}
 	return out, nil
 }
@@ -150,14 +153,12 @@ func (t *Tx) Put(r Row) {
 	if p, ok := r.(*Pack); ok {
 		t.packed.add(p)
 	}
-	if err := t.txn.Insert(r.table().name(), r); err != nil {
-		panic(fmt.Sprintf("put %v: %v", r.table(), err))
-	}
+	t.txn.put(r)
 }
 
 // Delete removes a row that is there.
 func (t *Tx) Delete(r Row) {
-	if err := t.txn.Delete(r.table().name(), r); err != nil {
-		panic(fmt.Sprintf("delete %v: %v", r.table(), err))
+	if !t.txn.remove(r) {
+		panic(fmt.Sprintf("delete %v: row not found", r.table()))
 	}
 }

@@ -2,13 +2,14 @@ package state
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc64"
 	"io"
 
-	"github.com/hashicorp/go-memdb"
+	"github.com/hashicorp/go-msgpack/v2/codec"
 )
 
 // A snapshot is a stream:
@@ -26,7 +27,7 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 
 // Frozen is the state at one index, to be written whenever there is time: taking it copies a pointer.
 type Frozen struct {
-	txn    *memdb.Txn
+	trees  []*tree
 	digest uint64
 }
 
@@ -34,11 +35,11 @@ type Frozen struct {
 func (s *Store) Freeze() *Frozen {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &Frozen{txn: s.db.Txn(false), digest: s.digest}
+	return &Frozen{trees: s.trees, digest: s.digest}
 }
 
 // View reads it.
-func (f *Frozen) View() *View { return &View{txn: f.txn} }
+func (f *Frozen) View() *View { return &View{txn: reading(f.trees)} }
 
 // WriteTo writes the snapshot.
 func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
@@ -46,18 +47,20 @@ func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
 	buf := bufio.NewWriterSize(w, 1<<16)
 	out := &counter{w: io.MultiWriter(buf, sum)}
 	_, err := io.WriteString(out, snapshotMagic)
-	records := uint64(0)
+	records, write := uint64(0), recordWriter(out)
 	for _, s := range specs {
-		it, getErr := f.txn.Get(s.name, "id")
-		if err = errors.Join(err, getErr); err != nil {
-			return out.n, fmt.Errorf("write snapshot: %w", err)
+		tr := f.trees[s.number.tree("id")]
+		if tr == nil || err != nil {
+			continue
 		}
-		for obj := it.Next(); obj != nil; obj = it.Next() {
-			if err := writeRecord(out, s.number, obj.(Row)); err != nil {
-				return out.n, fmt.Errorf("write snapshot: %w", err)
-			}
+		tr.Scan(func(e entry) bool {
+			err = write(s.number, e.row)
 			records++
-		}
+			return err == nil
+		})
+	}
+	if err != nil {
+		return out.n, fmt.Errorf("write snapshot: %w", err)
 	}
 	footer := make([]byte, 17, 25)
 	binary.LittleEndian.PutUint64(footer[1:], f.digest)
@@ -71,17 +74,23 @@ func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
 	return out.n + 8, buf.Flush()
 }
 
-func writeRecord(w io.Writer, t Table, r Row) error {
-	body, err := encode(r)
-	if err != nil {
+// recordWriter gives a function that writes one row; what it needs for that it makes once.
+func recordWriter(w io.Writer) func(Table, Row) error {
+	var record bytes.Buffer
+	encoder, head := codec.NewEncoder(&record, msgpack), make([]byte, 13)
+	return func(t Table, r Row) error {
+		record.Reset()
+		record.Write(head)
+		if err := encoder.Encode(r); err != nil {
+			return fmt.Errorf("encode %T: %w", r, err)
+		}
+		b := record.Bytes()
+		b[0] = byte(t)
+		binary.LittleEndian.PutUint64(b[1:], r.common().share)
+		binary.LittleEndian.PutUint32(b[9:], uint32(len(b)-len(head)))
+		_, err := w.Write(b)
 		return err
 	}
-	head := make([]byte, 13, 13+len(body))
-	head[0] = byte(t)
-	binary.LittleEndian.PutUint64(head[1:], r.common().share)
-	binary.LittleEndian.PutUint32(head[9:], uint32(len(body)))
-	_, err = w.Write(append(head, body...))
-	return err
 }
 
 // Restore replaces the whole state by a snapshot. On an error the state is as it was.
@@ -93,9 +102,7 @@ func (s *Store) Restore(r io.Reader) error {
 	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != snapshotMagic {
 		return fmt.Errorf("%w: it does not begin as a snapshot does", ErrDamaged)
 	}
-	db := newDB()
-	txn := db.Txn(true)
-	defer txn.Abort()
+	txn := newTrees()
 	digest, err := restoreRecords(in, txn)
 	if err != nil {
 		return err
@@ -104,16 +111,17 @@ func (s *Store) Restore(r io.Reader) error {
 	if _, err := io.ReadFull(src, want); err != nil || binary.LittleEndian.Uint64(want) != sum.Sum64() {
 		return fmt.Errorf("%w: its checksum does not fit its content", ErrDamaged)
 	}
-	txn.Commit()
+	packed := indexPacks(txn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.db, s.digest, s.packed = db, digest, indexPacks(db)
+	s.trees, s.digest, s.packed = txn.trees, digest, packed
+	s.watches.forget((&View{txn: reading(s.trees)}).Index())
 	close(s.advanced)
 	s.advanced = make(chan struct{})
 	return nil
 }
 
-func restoreRecords(in io.Reader, txn *memdb.Txn) (uint64, error) {
+func restoreRecords(in io.Reader, txn *txn) (uint64, error) {
 	var digest, records uint64
 	var head [17]byte
 	for {
@@ -141,9 +149,7 @@ func restoreRecords(in io.Reader, txn *memdb.Txn) (uint64, error) {
 		row.common().share = binary.LittleEndian.Uint64(head[1:])
 		digest ^= row.common().share
 		records++
-		if err := txn.Insert(effect.Table.name(), row); err != nil {
-			return 0, fmt.Errorf("restore %v: %w", effect.Table, err)
-		}
+		txn.put(row)
 	}
 	if _, err := io.ReadFull(in, head[1:]); err != nil {
 		return 0, fmt.Errorf("%w: it ends too early", ErrDamaged)

@@ -72,7 +72,13 @@ type Retries struct {
 	BackoffMax int64 `codec:"z,omitempty"`
 }
 
-func (*Step) table() Table  { return TableSteps }
+func (*Step) table() Table { return TableSteps }
+
+func (s *Step) shared(share func(*string)) {
+	share(&s.Module)
+	share(&s.Target)
+	share((*string)(&s.Type))
+}
 func (s *Step) key() string { return s.Run + "\x00" + be4(s.Number) }
 
 // ID names the step.

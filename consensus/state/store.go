@@ -4,47 +4,38 @@ import (
 	"context"
 	"fmt"
 	"sync"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // Store is one node's replica of the state. Apply and Restore are called by the Raft host alone, one at a time; all
 // else may be called from anywhere.
 type Store struct {
-	mu sync.RWMutex // guards the next four: db is replaced by Restore
-	db *memdb.MemDB
+	mu    sync.RWMutex // guards the next four, which are replaced and never changed in place
+	trees []*tree
 	// digest is the XOR of the shares of all rows: equal on all replicas of one index.
 	digest uint64
 	// advanced is closed and replaced whenever the index moves.
 	advanced chan struct{}
-	packed   *packIndex // likewise replaced
+	packed   *packIndex
+	watches  *watches
 }
 
 // New gives an empty store at index 0.
 func New() *Store {
-	s := &Store{advanced: make(chan struct{}), packed: newPackIndex()}
-	s.db = newDB()
-	return s
+	return &Store{trees: newTrees().trees, advanced: make(chan struct{}), packed: newPackIndex(), watches: newWatches()}
 }
 
-func newDB() *memdb.MemDB {
-	db, err := memdb.NewMemDB(schema())
-	if err != nil {
-		panic(fmt.Sprintf("schema: %v", err)) // a bug in tables.go, met by every test
-	}
-	txn := db.Txn(true)
-	if err := txn.Insert("meta", &Meta{}); err != nil {
-		panic(err)
-	}
-	txn.Commit()
-	return db
+// newTrees are those of index 0.
+func newTrees() *txn {
+	t := writing(make([]*tree, known.trees))
+	t.put(&Meta{})
+	return t
 }
 
 // View gives the committed state as it is now.
 func (s *Store) View() *View {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &View{txn: s.db.Txn(false), packed: s.packed}
+	return &View{txn: reading(s.trees), packed: s.packed, watches: s.watches}
 }
 
 // Index of the last effects entry applied.
@@ -54,7 +45,7 @@ func (s *Store) Index() uint64 { return s.View().Index() }
 func (s *Store) Digest() (index, digest uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return (&View{txn: s.db.Txn(false)}).Index(), s.digest
+	return (&View{txn: reading(s.trees)}).Index(), s.digest
 }
 
 // Apply changes the state as the entry says: blindly, as a function of the entry and the state alone. ErrRefused means
@@ -66,8 +57,9 @@ func (s *Store) Apply(data []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	txn := s.db.Txn(true)
-	defer txn.Abort() // does nothing after Commit
+	var touched []topic
+	txn := writing(s.trees)
+	txn.touched = &touched
 	meta := (&View{txn: txn}).Meta()
 	if meta.Index != e.Base {
 		return ErrRefused
@@ -82,27 +74,26 @@ func (s *Store) Apply(data []byte) error {
 	}
 	next := *meta
 	next.Index, next.Time = e.Base+1, e.Time
-	if err := txn.Insert("meta", &next); err != nil {
-		return fmt.Errorf("apply entry %d: %w", next.Index, err)
-	}
-	txn.Commit()
-	s.digest = digest
+	txn.put(&next)
+	s.trees, s.digest = txn.trees, digest
+	s.watches.touch(next.Index, touched)
 	close(s.advanced)
 	s.advanced = make(chan struct{})
 	return nil
 }
 
 // applyEffect puts or deletes one row and gives the change of the digest.
-func applyEffect(txn *memdb.Txn, effect Effect, packed *packIndex) (uint64, error) {
+func applyEffect(txn *txn, effect Effect, packed *packIndex) (uint64, error) {
 	if len(effect.Row) == 0 {
-		old, err := txn.First(effect.Table.name(), "id", string(effect.Key))
-		if err != nil || old == nil {
-			return 0, fmt.Errorf("delete from %v: row not found (%v)", effect.Table, err)
+		old := txn.get(effect.Table.tree("id"), string(effect.Key))
+		if old == nil {
+			return 0, fmt.Errorf("delete from %v: row not found", effect.Table)
 		}
 		if effect.Table == TablePacks {
 			packed.drop(string(effect.Key))
 		}
-		return old.(Row).common().share, txn.Delete(effect.Table.name(), old)
+		txn.remove(old)
+		return old.common().share, nil
 	}
 	row, err := effect.row()
 	if err != nil {
@@ -112,21 +103,17 @@ func applyEffect(txn *memdb.Txn, effect Effect, packed *packIndex) (uint64, erro
 		packed.add(p)
 	}
 	change := row.common().share
-	old, err := txn.First(effect.Table.name(), "id", row.key())
-	if err != nil {
-		return 0, fmt.Errorf("read %v: %w", effect.Table, err)
+	if old := txn.put(row); old != nil {
+		change ^= old.common().share
 	}
-	if old != nil {
-		change ^= old.(Row).common().share
-	}
-	return change, txn.Insert(effect.Table.name(), row)
+	return change, nil
 }
 
 // WaitIndex returns once the index has been reached, or with ctx's error.
 func (s *Store) WaitIndex(ctx context.Context, index uint64) error {
 	for {
 		s.mu.RLock()
-		at, ch := (&View{txn: s.db.Txn(false)}).Index(), s.advanced
+		at, ch := (&View{txn: reading(s.trees)}).Index(), s.advanced
 		s.mu.RUnlock()
 		if at >= index {
 			return nil

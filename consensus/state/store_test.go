@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -305,17 +306,15 @@ func TestWatchingFiresOnWhatWasRead(t *testing.T) {
 	for range v.RunExecutions("R1", 0) {
 	}
 	commit(t, s, 2, put(exec("R2", 2)))
-	for ch := range v.Changed() {
-		select {
-		case <-ch:
-			t.Error("fired for another run")
-		default:
-		}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := v.Changed().Wait(over); err == nil {
+		t.Error("fired for another run")
 	}
 	e := *s.View().Execution(ExecutionID{"R1", 1, 1})
 	e.AssignedAt = 3
 	commit(t, s, 3, put(&e))
-	if err := v.Changed().WatchCtx(t.Context()); err != nil {
+	if err := v.Changed().Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,18 +1,17 @@
 package state
 
 import (
-	"fmt"
 	"iter"
-
-	"github.com/hashicorp/go-memdb"
+	"strings"
 )
 
 // View reads the state as of one index. It is a plain pointer into immutable trees: cheap to take, never changing,
 // safe for concurrent readers.
 type View struct {
-	txn *memdb.Txn
-	// watch collects what was read, for Changed; nil when nobody watches.
-	watch memdb.WatchSet
+	txn *txn
+	// watch collects what is read, for Changed; nil when nobody watches.
+	watch   *Watch
+	watches *watches // nil where nobody can watch
 	// packed says where packed runs may be; nil where nobody asks.
 	packed *packIndex
 	// beside has more rows, see Beside; nil for none.
@@ -28,81 +27,60 @@ func (v *View) Time() int64 { return v.Meta().Time }
 // Watching gives the same view with a memory of what is read through it; wait for a change with Changed.
 func (v *View) Watching() *View {
 	watching := *v
-	watching.watch = memdb.NewWatchSet()
+	watching.watch = &Watch{v.watches, v.Index(), map[topic]bool{}}
 	return &watching
 }
 
-// Changed gives the set to wait on: it fires when anything that was read through a Watching view has changed since.
-func (v *View) Changed() memdb.WatchSet { return v.watch }
+// Changed is to be waited on until anything that was read through a Watching view has changed since.
+func (v *View) Changed() *Watch { return v.watch }
 
 func one[T Row](v *View, t Table, index, key string) T {
-	ch, obj, err := v.txn.FirstWatch(t.name(), index, key)
-	if obj == nil && v.beside != nil {
-		if r := one[Row](v.beside, t, index, key); r != nil {
-			return r.(T)
-		}
+	n := t.tree(index)
+	v.watch.add(topicOf(n, key))
+	r := v.txn.get(n, key)
+	if r == nil && v.beside != nil {
+		r = one[Row](v.beside, t, index, key)
 	}
-	return found[T](v, t, ch, obj, err)
+	return as[T](r)
 }
 
-func first[T Row](v *View, t Table, index, prefix string) T {
+// as gives the zero of T for no row.
+func as[T Row](r Row) (row T) {
+	if r != nil {
+		row = r.(T)
+	}
+	return row
+}
+
+func first[T Row](v *View, t Table, index, prefix string) (row T) {
 	for r := range walk[T](v, t, index, prefix, "") {
 		return r
 	}
-	var none T
-	return none
+	return row
 }
 
-func last[T Row](v *View, t Table, index, prefix string) T {
-	ch, obj, err := v.txn.LastWatch(t.name(), index+"_prefix", prefix)
-	if obj == nil && v.beside != nil {
-		if r := last[Row](v.beside, t, index, prefix); r != nil {
-			return r.(T)
-		}
+func last[T Row](v *View, t Table, index, prefix string) (row T) {
+	for r := range descend[T](v, t, index, prefix, prefix+"\xff") {
+		return r
 	}
-	return found[T](v, t, ch, obj, err)
-}
-
-func found[T Row](v *View, t Table, ch <-chan struct{}, obj any, err error) T {
-	var none T
-	if err != nil {
-		panic(fmt.Sprintf("read %v: %v", t, err)) // a schema that does not fit the code: a bug, never data
-	}
-	if v.watch != nil {
-		v.watch.Add(ch)
-	}
-	if obj == nil {
-		return none
-	}
-	return obj.(T)
+	return row
 }
 
 // walk goes through the rows whose index key starts with prefix, from the key `from` on ("" = from the first).
 func walk[T Row](v *View, t Table, index, prefix, from string) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		var it memdb.ResultIterator
-		var err error
-		if from == "" {
-			it, err = v.txn.Get(t.name(), index+"_prefix", prefix)
-		} else {
-			it, err = v.txn.LowerBound(t.name(), index, from)
+		n, more := t.tree(index), true
+		v.watch.add(topicOfAll(n, prefix))
+		if tr := v.txn.walked(n); tr != nil {
+			tr.Ascend(entry{key: max(prefix, from)}, func(e entry) bool {
+				if !strings.HasPrefix(e.key, prefix) {
+					return false
+				}
+				more = yield(e.row.(T))
+				return more
+			})
 		}
-		if err != nil {
-			panic(fmt.Sprintf("walk %v: %v", t, err))
-		}
-		if v.watch != nil && from == "" {
-			v.watch.Add(it.WatchCh())
-		}
-		key := keyOf(t, index)
-		for obj := it.Next(); obj != nil; obj = it.Next() {
-			if from != "" && !hasPrefix(key, obj.(Row), prefix) {
-				break
-			}
-			if !yield(obj.(T)) {
-				return
-			}
-		}
-		if v.beside != nil {
+		if more && v.beside != nil {
 			without(v, t, walk[T](v.beside, t, index, prefix, from))(yield)
 		}
 	}
@@ -111,43 +89,33 @@ func walk[T Row](v *View, t Table, index, prefix, from string) iter.Seq[T] {
 // walkBack goes backwards through the rows of an index whose keys are prefix + be8(number) + id, from those below
 // (before, id) on; before 0 starts at the end.
 func walkBack[T Row](v *View, t Table, index, prefix string, before int64, id string) iter.Seq[T] {
+	bound := prefix + "\xff"
+	if before > 0 {
+		bound = prefix + be8(before) + id
+	}
+	return descend[T](v, t, index, prefix, bound)
+}
+
+// descend goes backwards through the rows whose index key starts with prefix, from those below a key on. What follows a prefix in a
+// key never begins with 0xff: it is text or a number that is not negative.
+func descend[T Row](v *View, t Table, index, prefix, below string) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		bound := prefix + "\xff"
-		if before > 0 {
-			bound = prefix + be8(before) + id
+		n, more := t.tree(index), true
+		v.watch.add(topicOfAll(n, prefix))
+		if tr := v.txn.walked(n); tr != nil {
+			tr.Descend(entry{key: below}, func(e entry) bool {
+				if e.key == below {
+					return true
+				}
+				if !strings.HasPrefix(e.key, prefix) {
+					return false
+				}
+				more = yield(e.row.(T))
+				return more
+			})
 		}
-		it, err := v.txn.ReverseLowerBound(t.name(), index, bound)
-		if err != nil {
-			panic(fmt.Sprintf("walk back %v: %v", t, err))
-		}
-		key := keyOf(t, index)
-		for obj := it.Next(); obj != nil; obj = it.Next() {
-			if !hasPrefix(key, obj.(Row), prefix) {
-				break
-			}
-			if k, _ := key(obj.(Row)); k == bound {
-				continue
-			}
-			if !yield(obj.(T)) {
-				return
-			}
-		}
-		if v.beside != nil {
-			without(v, t, walkBack[T](v.beside, t, index, prefix, before, id))(yield)
+		if more && v.beside != nil {
+			without(v, t, descend[T](v.beside, t, index, prefix, below))(yield)
 		}
 	}
-}
-
-func hasPrefix(key func(Row) (string, bool), r Row, prefix string) bool {
-	k, _ := key(r)
-	return len(k) >= len(prefix) && k[:len(prefix)] == prefix
-}
-
-func keyOf(t Table, name string) func(Row) (string, bool) {
-	for _, ix := range known.byNumber[t].indexes {
-		if ix.name == name {
-			return ix.key
-		}
-	}
-	return func(r Row) (string, bool) { return r.key(), true }
 }

@@ -223,7 +223,7 @@ func (s *Server) await(ctx context.Context, v *state.View, workspace, id string)
 			}
 		}
 		wait, cancel := context.WithTimeout(ctx, relook)
-		_ = v.Changed().WatchCtx(wait) // looked at again in any case
+		_ = v.Changed().Wait(wait) // looked at again in any case
 		cancel()
 		if ctx.Err() != nil {
 			return awaited{Index: v.Index()}, nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/coflux-mesh/coflux/consensus/state"
 	"github.com/coflux-mesh/coflux/scheduler"
-	"github.com/hashicorp/go-memdb"
 )
 
 // runEvent is one event of a run's stream: the whole document first, then the steps that changed.
@@ -41,7 +40,7 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 	began := time.Now()
 	watch := newRunWatch(run)
 	doc := emptyRunDoc(v, run.Run)
-	var changed memdb.WatchSet
+	var changed *state.Watch
 	doc.Steps, changed = watch.look(v)
 	s.define(ctx, id, doc.Steps)
 	if out.send(runEvent{Index: v.Index(), Document: doc}) != nil {
@@ -75,9 +74,9 @@ func (s *Server) streamRun(w http.ResponseWriter, r *http.Request) error {
 }
 
 // nextView waits until something has changed, or for a while, and gives the view as it is then; nil when ctx ends.
-func (s *Server) nextView(ctx context.Context, changed memdb.WatchSet) *state.View {
+func (s *Server) nextView(ctx context.Context, changed *state.Watch) *state.View {
 	wait, cancel := context.WithTimeout(ctx, relook)
-	_ = changed.WatchCtx(wait) // looked at again in any case
+	_ = changed.Wait(wait) // looked at again in any case
 	cancel()
 	if ctx.Err() != nil {
 		return nil
@@ -109,8 +108,8 @@ func newRunWatch(run seenRun) *runWatch {
 	return &runWatch{run, map[state.ExecutionID]*state.Execution{}, map[state.ExecutionID]int{}, map[state.ExecutionID]bool{}}
 }
 
-// look gives the documents of the steps that are new or changed, and the set that fires at the next change.
-func (w *runWatch) look(v *state.View) (map[string]*stepDoc, memdb.WatchSet) {
+// look gives the documents of the steps that are new or changed, and what to wait on for the next change.
+func (w *runWatch) look(v *state.View) (map[string]*stepDoc, *state.Watch) {
 	watching := v.Watching() // of what tells a change only, not of what the documents need
 	dirty, extras := map[state.StepID]bool{}, map[state.ExecutionID]int{}
 	for e := range watching.RunExecutions(w.run.ID, 0) {
