@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,11 +143,29 @@ func (o *benchOptions) remote(ctx context.Context, a *app, names []string, repor
 	return o.measure(ctx, b, names, report)
 }
 
-// local starts nodes, measures and stops them.
+// local starts nodes, measures and stops them. W6 has a second mesh to compare with.
 func (o *benchOptions) local(ctx context.Context, a *app, dir string, names []string, report *benchReport) (err error) {
 	if err := bench.WriteModule(dir); err != nil {
 		return err
 	}
+	b, stop, err := o.start(ctx, a, dir, report)
+	defer func() { err = cmp.Or(err, stop()) }()
+	if err != nil {
+		return err
+	}
+	if report.names["w6"] {
+		beside, stop, err := o.start(ctx, a, dir, &benchReport{})
+		defer func() { _ = stop() }() // an error of it changes nothing that was measured
+		if err != nil {
+			return err
+		}
+		b.Beside = beside
+	}
+	return o.measure(ctx, b, names, report)
+}
+
+// start starts a mesh to measure; stop is to be called in any case.
+func (o *benchOptions) start(ctx context.Context, a *app, dir string, report *benchReport) (b *bench.Bench, stop func() error, err error) {
 	slots := (benchSlots + o.nodes - 1) / max(o.nodes, 1)
 	report.Slots = slots * o.nodes
 	start := time.Now()
@@ -155,34 +174,31 @@ func (o *benchOptions) local(ctx context.Context, a *app, dir string, names []st
 		Workspace: a.opts.workspace, Project: a.opts.project, Drain: devDrain, Progress: o.progress(a),
 	})
 	if err != nil {
-		return err
+		return nil, func() error { return nil }, err
 	}
-	defer func() {
+	stop = func() error {
 		stopping, cancel := context.WithTimeout(context.Background(), devDrain+10*time.Second)
 		defer cancel()
-		if stopErr := mesh.Stop(stopping, false); err == nil {
-			err = stopErr
-		}
-	}()
+		return mesh.Stop(stopping, false)
+	}
 	if err := mesh.Answering(ctx, readyTimeout); err != nil {
-		return err
+		return nil, stop, err
 	}
 	report.StartMS = float64(time.Since(start).Milliseconds())
 	if err := mesh.Ready(ctx, readyTimeout); err != nil {
-		return err
+		return nil, stop, err
 	}
 	report.ReadyMS = float64(time.Since(start).Milliseconds())
-	workspace, err := mesh.WorkspaceID(ctx)
-	if err != nil {
-		return err
+	b = &bench.Bench{Queued: o.queued, Progress: o.progress(a)}
+	if b.Workspace, err = mesh.WorkspaceID(ctx); err != nil {
+		return nil, stop, err
 	}
-	b := &bench.Bench{Workspace: workspace, Queued: o.queued, Progress: o.progress(a)}
 	for _, n := range mesh.Nodes {
 		c := *n.Client
 		c.DialPatience = 0
 		b.Clients, b.PIDs = append(b.Clients, &c), append(b.PIDs, n.PID())
 	}
-	return o.measure(ctx, b, names, report)
+	return b, stop, nil
 }
 
 func (o *benchOptions) measure(ctx context.Context, b *bench.Bench, names []string, report *benchReport) error {

@@ -63,6 +63,7 @@ type Bench struct {
 	Workspace string           // id
 	PIDs      []int            // of the nodes, where they are known
 	Queued    int              // runs that nothing can run, for w6
+	Beside    *Bench           // a mesh like this one without these, to compare with; nil for none
 	Progress  func(string)
 }
 
