@@ -73,6 +73,7 @@ func Main(program string, args []string, env func(string) (string, bool), stdout
 		return exitUsage
 	}
 	s.cfg.Version = Version()
+	tuneGC(env)
 	logger := hclog.New(&hclog.LoggerOptions{
 		Name: "coflux", Level: hclog.LevelFromString(s.cfg.LogLevel), Output: stderr, JSONFormat: s.cfg.LogJSON,
 	})
