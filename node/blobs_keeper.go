@@ -3,11 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -50,7 +46,8 @@ type keeper struct {
 	named   func(ctx context.Context) (named map[string]bool, index uint64, whole bool, err error)
 	local   func(ctx context.Context, key string) (bool, error) // whether this node has one
 	open    func(ctx context.Context, key string) (io.ReadCloser, int64, error)
-	holders storeHolders // nil for an archive
+	through func(ctx context.Context, key string) (io.ReadCloser, error) // from another node
+	holders storeHolders                                                 // nil for an archive
 	now     func() time.Time
 
 	known  map[string]bool // what is there; nil = not listed yet
@@ -156,40 +153,30 @@ func (k *keeper) remove(ctx context.Context, b *s3.Bucket, old []string) (remove
 	return removed, nil
 }
 
-// copy brings a blob into the bucket, from another bucket if no node has it: without a copy on this node's disk.
+// copy brings a blob into the bucket: from this node, or without a copy here from another one, or from another bucket.
 func (k *keeper) copy(ctx context.Context, b *s3.Bucket, key string) error {
-	if here, err := k.local(ctx, key); err == nil && !here && len(k.others) > 0 {
-		r, err := getFrom(ctx, k.others, key)
-		if err == nil {
-			defer r.Close()
-			return b.Put(ctx, bucketName(key), -1, &checked{r: r, key: key, sum: sha256.New()})
-		}
-		if !errors.Is(err, blob.ErrNotFound) {
-			return err
-		}
-	}
-	r, size, err := k.open(ctx, key)
+	here, err := k.local(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	return b.Put(ctx, bucketName(key), size, r)
-}
-
-// checked ends with an error instead of its end if it does not have the content that the key names.
-type checked struct {
-	r   io.Reader
-	key string
-	sum hash.Hash
-}
-
-func (c *checked) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.sum.Write(b[:n]) // never fails
-	if got := hex.EncodeToString(c.sum.Sum(nil)); errors.Is(err, io.EOF) && got != c.key {
-		err = fmt.Errorf("%w: %s has the content of %s", blob.ErrHashMismatch, c.key, got)
+	if here {
+		r, size, err := k.open(ctx, key)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return b.Put(ctx, bucketName(key), size, r)
 	}
-	return n, err
+	r, err := k.through(ctx, key)
+	if err != nil {
+		beyond, errBeyond := getFrom(ctx, k.others, key)
+		if errBeyond != nil {
+			return errors.Join(err, errBeyond)
+		}
+		r = beyond
+	}
+	defer r.Close()
+	return b.Put(ctx, bucketName(key), -1, blob.Checked(key, r))
 }
 
 // drop has the nodes remove what is in the bucket and was neither written nor read for a while.
@@ -281,7 +268,8 @@ func (n *Node) keepBlobs(ctx context.Context, bucket *bucketPart, holders storeH
 		}
 		if k == nil {
 			others := slices.DeleteFunc(n.buckets.all(), func(p *bucketPart) bool { return p == bucket })
-			k = &keeper{bucket: bucket, others: others, named: n.named, local: n.local.Has, open: n.blobs.Open, holders: holders, now: time.Now}
+			k = &keeper{bucket: bucket, others: others, named: n.named, local: n.local.Has, open: n.blobs.Open, through: n.blobs.Through,
+				holders: holders, now: time.Now}
 		}
 		did, err := k.round(ctx)
 		switch {

@@ -97,6 +97,7 @@ func TestNodesDropWhatTheStoreHas(t *testing.T) {
 // What only another store has comes into the first one, whole or not at all.
 func TestStoresAreReadInOrder(t *testing.T) {
 	store := s3Server(t)
+	elsewhere := blob.KeyOf([]byte("elsewhere")) // on another node
 	whole, damaged := blob.KeyOf([]byte("whole")), blob.KeyOf([]byte("damaged"))
 	for key, text := range map[string]string{whole: "whole", damaged: "damagex"} {
 		b, err := part("s3://bucket/old").open()
@@ -110,16 +111,19 @@ func TestStoresAreReadInOrder(t *testing.T) {
 	old, fresh, none := part("s3://bucket/old"), part("s3://bucket/new"), part("s3://nowhere")
 	k := &keeper{bucket: fresh, others: []*bucketPart{old}, now: time.Now,
 		named: func(context.Context) (map[string]bool, uint64, bool, error) {
-			return map[string]bool{whole: true, damaged: true}, 7, true, nil
+			return map[string]bool{whole: true, damaged: true, elsewhere: true}, 7, true, nil
 		},
 		local: func(context.Context, string) (bool, error) { return false, nil },
-		open: func(context.Context, string) (io.ReadCloser, int64, error) {
-			return nil, 0, errors.New("opened what another bucket has")
+		through: func(_ context.Context, key string) (io.ReadCloser, error) {
+			if key == elsewhere {
+				return io.NopCloser(strings.NewReader("elsewhere")), nil
+			}
+			return nil, blob.ErrNotFound
 		}}
-	if did, err := k.round(t.Context()); did != (moved{copied: 1}) || !errors.Is(err, blob.ErrHashMismatch) {
+	if did, err := k.round(t.Context()); did != (moved{copied: 2}) || !errors.Is(err, blob.ErrHashMismatch) {
 		t.Errorf("%+v %v", did, err)
 	}
-	if got := objects(t, store); !slices.Contains(got, "new/C/"+bucketName(whole)) || slices.Contains(got, "new/C/"+bucketName(damaged)) {
+	if got := objects(t, store); !slices.Contains(got, "new/C/"+bucketName(whole)) || !slices.Contains(got, "new/C/"+bucketName(elsewhere)) || slices.Contains(got, "new/C/"+bucketName(damaged)) {
 		t.Errorf("%q", got)
 	}
 	both := &buckets{stores: []*bucketPart{fresh, old}}

@@ -49,7 +49,7 @@ var simMutations = []struct{ name, by, file, old, new string }{
 	{"nodes drop what nothing names", "NodesDropWhat", "blobs_keeper.go", "if named[key] && len(ask)", "if len(ask)"},
 	{"nodes drop what the store has lost", "NodesDropWhat", "blobs_keeper.go", "case has:", "case has || err == nil:"},
 	{"a store loses what logs may name", "TheArchiveHas", "blobs_keeper.go", "if err != nil || !whole {", "if _ = whole; err != nil {"},
-	{"another bucket's content is not checked", "StoresAreRead", "blobs_keeper.go", "errors.Is(err, io.EOF) && got != c.key", "err == nil && got != c.key && false"},
+	{"another bucket's content is not checked", "StoresAreRead", "blobs_keeper.go", "blob.Checked(key, r)", "r"},
 	{"a bucket that is away has nothing", "StoresAreRead", "blobs_bucket.go", "if len(failed) > 0 {", "if false {"},
 	{"nodes without the store do not count", "NothingIsDropped", "blobs_collect.go", "store != \"\" && store != s.store", "store == s.store && false"},
 	{"a full stream is kept", "SimSlowAgent", "serve.go", "		case <-s.done():\n			cancel()\n", ""},

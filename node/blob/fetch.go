@@ -2,8 +2,11 @@ package blob
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"time"
 )
@@ -80,6 +83,69 @@ func (m *Mesh) take(ctx context.Context, key string, o offer) error {
 	watchdog := time.AfterFunc(patience, o.stop)
 	defer watchdog.Stop()
 	return errors.Join(m.local.fetched(ctx, key, &moving{o.r, watchdog}), o.r.Close())
+}
+
+// Through reads a blob from another node, the holders first, without a copy here. It is not checked: see Checked.
+func (m *Mesh) Through(ctx context.Context, key string) (io.ReadCloser, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	var through *transfer
+	err := m.round(key, func(node string) error {
+		ctx, stop := context.WithCancel(ctx)
+		late := time.AfterFunc(patience, stop)
+		r, err := m.peers.Get(ctx, node, key)
+		if err != nil {
+			late.Stop()
+			stop()
+			return err
+		}
+		late.Stop()
+		through = &transfer{r, late, stop}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return through, nil
+}
+
+// transfer is given up when a read of it takes too long. Its reader may take its time.
+type transfer struct {
+	r        io.ReadCloser
+	watchdog *time.Timer
+	stop     context.CancelFunc
+}
+
+func (t *transfer) Read(b []byte) (int, error) {
+	t.watchdog.Reset(patience)
+	defer t.watchdog.Stop()
+	return t.r.Read(b)
+}
+
+func (t *transfer) Close() error {
+	defer t.stop()
+	return t.r.Close()
+}
+
+// Checked fails at its end, in the place of io.EOF, unless it has read the content that the key names: nothing of it may be used before.
+func Checked(key string, r io.Reader) io.Reader { return &checked{r, key, sha256.New()} }
+
+type checked struct {
+	r   io.Reader
+	key string
+	sum hash.Hash
+}
+
+func (c *checked) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.sum.Write(b[:n]) // never fails
+	if errors.Is(err, io.EOF) {
+		if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.key {
+			err = mismatch(c.key, got)
+		}
+	}
+	return n, err
 }
 
 // drop takes so many offers and leaves them.

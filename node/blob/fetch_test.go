@@ -1,6 +1,10 @@
 package blob
 
 import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,4 +40,45 @@ func TestASlowHolderIsNotWaitedFor(t *testing.T) {
 	if !has || err != nil {
 		t.Errorf("what was fetched does not stay: %v", err)
 	}
+}
+
+// What goes through is not kept here, and what is damaged on its way is noticed at its end.
+func TestThrough(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, 3)
+	key, _, err := m.store("n1").Put(t.Context(), strings.NewReader("content"))
+	must(t, err)
+	reader := ""
+	for n, l := range m.stores {
+		if has, err := l.Has(t.Context(), key); err != nil {
+			t.Fatal(err)
+		} else if n != "n1" && has {
+			must(t, os.Remove(filepath.Join(l.dir, fileOf(key))))
+			reader = n
+		}
+	}
+	r, err := m.store(reader).Through(t.Context(), key)
+	must(t, err)
+	got, err := io.ReadAll(Checked(key, r))
+	if must(t, errors.Join(err, r.Close())); string(got) != "content" {
+		t.Errorf("%q", got)
+	}
+	if has, err := m.stores[reader].Has(t.Context(), key); has || err != nil {
+		t.Errorf("it was kept: %t %v", has, err)
+	}
+	if _, err := io.ReadAll(Checked(key, strings.NewReader("Content"))); !errors.Is(err, ErrHashMismatch) {
+		t.Error(err)
+	}
+	if _, err := m.store(reader).Through(t.Context(), KeyOf([]byte("none"))); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	m.set("n1", errAway)
+	if _, err := m.store(reader).Through(t.Context(), key); errors.Is(err, ErrNotFound) || err == nil {
+		t.Errorf("a node that is away has nothing: %v", err)
+	}
+}
+
+func fileOf(key string) string {
+	_, file := place(key)
+	return file
 }
