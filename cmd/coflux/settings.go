@@ -42,7 +42,10 @@ type fileSettings struct {
 		Adapter, Modules, Provides, Accepts []string
 		Concurrency                         int
 	}
-	Blobs struct{ Threshold int } // of a worker
+	Blobs struct { // of a worker
+		Threshold int
+		Stores    []struct{ Type string }
+	}
 }
 
 // resolve fills the settings that no flag gave: environment, then file, then the flag's default.

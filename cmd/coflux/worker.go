@@ -114,6 +114,11 @@ func (o *workerOptions) config(a *app, args []string) (node.WorkerConfig, error)
 	cfg := node.WorkerConfig{Name: o.name, Workspace: a.opts.workspace, Path: o.path, Python: o.python, Executor: o.executor,
 		Watch: o.watch || o.dev, Register: o.register || o.dev || o.user, DrainTimeout: o.drain,
 		Limits: o.limits, KillGrace: o.grace}
+	for _, s := range a.file.Blobs.Stores {
+		if s.Type == "s3" {
+			fmt.Fprintf(a.stderr, "warning: blobs.stores of %s does nothing: values go to the node, which keeps them in S3 if it was started with --blob-store\n", a.opts.config)
+		}
+	}
 	var err error
 	if cfg.Modules = first(args, a.listenv("COFLUX_WORKER_MODULES"), a.file.Worker.Modules, a.file.Modules); len(cfg.Modules) == 0 {
 		return cfg, &hintError{errors.New("no modules: name those whose tasks and workflows this worker runs"),
