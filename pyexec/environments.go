@@ -41,7 +41,12 @@ func candidates() []candidate {
 			if !exists("uv.lock") && !mentions("pyproject.toml", "[tool.uv") {
 				return "", nil
 			}
-			return ask("uv", "python", "find")
+			// 'uv python find' does not know of UV_PROJECT_ENVIRONMENT, and gives the system's where the environment is not made yet.
+			args := []string{"run", "--quiet"}
+			if exists("uv.lock") {
+				args = append(args, "--frozen") // the lock is not ours to change
+			}
+			return ask("uv", append(args, "python", "-c", "import sys; print(sys.executable)")...)
 		}},
 		{"it is python3 on PATH", onPath("python3")},
 		{"it is python on PATH", onPath("python")},
@@ -84,6 +89,9 @@ func mentions(file, word string) bool {
 	return err == nil && bytes.Contains(b, []byte(word))
 }
 
+// toolTimeout is long: uv makes the environment first where there is none.
+const toolTimeout = 5 * time.Minute
+
 // ask has a tool name an interpreter on the last line of what it prints. A project without the tool is no error of the
 // user's: the system's Python may do.
 func ask(tool string, args ...string) (string, error) {
@@ -91,7 +99,7 @@ func ask(tool string, args ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s is not installed", tool)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
 	defer cancel()
 	var said, errText bytes.Buffer
 	cmd := exec.CommandContext(ctx, exe, args...)
