@@ -153,6 +153,41 @@ func TestStoresAreReadInOrder(t *testing.T) {
 	_ = r.Close()
 }
 
+// Blobs of any size come into a bucket and back as they were, whether their size is known or not.
+func TestBucketsHoldAnySize(t *testing.T) {
+	s3Server(t)
+	for _, size := range []int{0, 1, 4096, 5<<20 + 1, 65 << 20} {
+		content := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		key := blob.KeyOf(content)
+		for _, here := range []bool{true, false} {
+			p := part(fmt.Sprintf("s3://bucket/%t", here))
+			k := &keeper{bucket: p, now: time.Now,
+				named: func(context.Context) (map[string]bool, uint64, bool, error) {
+					return map[string]bool{key: true}, 7, true, nil
+				},
+				local: func(context.Context, string) (bool, error) { return here, nil },
+				open: func(context.Context, string) (io.ReadCloser, int64, error) {
+					return io.NopCloser(bytes.NewReader(content)), int64(size), nil
+				},
+				through: func(context.Context, string) (io.ReadCloser, error) {
+					return io.NopCloser(bytes.NewReader(content)), nil
+				}}
+			if did, err := k.round(t.Context()); did.copied != 1 || err != nil {
+				t.Errorf("%d bytes, here %t: %+v %v", size, here, did, err)
+				continue
+			}
+			r, err := p.get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(blob.Checked(key, r))
+			if err = errors.Join(err, r.Close()); err != nil || len(got) != size {
+				t.Errorf("%d bytes, here %t: %d came back, %v", size, here, len(got), err)
+			}
+		}
+	}
+}
+
 func TestPlacesOfBlobsAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -44,6 +44,7 @@ func TestConformance(t *testing.T) {
 		"mesh of one":     func(t *testing.T) Store { return newMesh(t, 1).store("n0") },
 		"mesh of five":    func(t *testing.T) Store { return newMesh(t, 5).store("n0") },
 		"read elsewhere":  func(t *testing.T) Store { m := newMesh(t, 5); return split{m.store("n1"), m.store("n4")} },
+		"kept beyond":     func(t *testing.T) Store { return newDropped(t) },
 		"one of six away": func(t *testing.T) Store { m := newMesh(t, 6); m.set("n3", errAway); return m.store("n0") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,6 +52,63 @@ func TestConformance(t *testing.T) {
 			conform(t, make(t))
 		})
 	}
+}
+
+// dropped has nodes that keep nothing: it is all beyond them.
+type dropped struct {
+	*Mesh
+	beyond fakeBeyond
+	mu     *sync.Mutex // guards beyond
+}
+
+func newDropped(t *testing.T) *dropped {
+	d := &dropped{newMesh(t, 1).store("n0"), fakeBeyond{}, &sync.Mutex{}}
+	d.Beyond(locked{d})
+	return d
+}
+
+// locked is what d has beyond.
+type locked struct{ d *dropped }
+
+func (l locked) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	return l.d.beyond.Get(ctx, key)
+}
+
+func (l locked) Keeps(ctx context.Context, key string) (bool, error) {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	return l.d.beyond.Keeps(ctx, key)
+}
+
+func (d *dropped) Put(ctx context.Context, r io.Reader) (string, int64, error) {
+	key, size, err := d.Mesh.Put(ctx, r)
+	if err != nil {
+		return "", 0, err
+	}
+	return key, size, d.drop(ctx, key)
+}
+
+func (d *dropped) PutKey(ctx context.Context, key string, r io.Reader) error {
+	if err := d.Mesh.PutKey(ctx, key, r); err != nil {
+		return err
+	}
+	return d.drop(ctx, key)
+}
+
+func (d *dropped) drop(ctx context.Context, key string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	content, err := Content(ctx, d.local, key, 1<<30)
+	if errors.Is(err, ErrNotFound) {
+		return nil // dropped by another writer
+	}
+	if err != nil {
+		return err
+	}
+	d.beyond[key] = string(content)
+	return d.local.root.Remove(fileOf(key))
 }
 
 // split writes to one node and reads from another.

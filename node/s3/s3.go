@@ -2,6 +2,7 @@
 package s3
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +114,15 @@ const partSize = 64 << 20
 
 // Put writes an object, which is there only if r ends without an error. size is -1 when it is not known.
 func (b *Bucket) Put(ctx context.Context, key string, size int64, r io.Reader) error {
+	if size < 0 { // what turns out to be empty needs its size said
+		buf := bufio.NewReader(r)
+		if _, err := buf.Peek(1); errors.Is(err, io.EOF) {
+			size = 0
+		} else if err != nil {
+			return fmt.Errorf("cannot write s3://%s/%s%s: %w", b.name, b.prefix, key, err)
+		}
+		r = buf
+	}
 	// MD5 of each part instead of a signature of each piece: not every server takes those apart.
 	_, err := b.client.PutObject(ctx, b.name, b.prefix+key, r, size, minio.PutObjectOptions{
 		ContentType: "application/octet-stream", PartSize: partSize, NumThreads: 1, SendContentMd5: true, DisableContentSha256: true})
