@@ -2,13 +2,17 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coflux-mesh/coflux/node/api/client"
 )
 
 // slowDisk has each fsync of a node take so much longer, until the returned function is called.
@@ -108,4 +112,29 @@ func TestSlowDisks(t *testing.T) {
 	}
 	m.settle(patience)
 	m.verify(true)
+}
+
+// TestAssetsOnSlowDisks has files stored and passed on while the disk of one holder is slow.
+func TestAssetsOnSlowDisks(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	m := newMesh(t)
+	m.write("keeping.py", keeping)
+	for range 3 {
+		m.add("--repo", "keeping")
+	}
+	m.ready()
+	victim := m.others(m.leader())[0]
+	fast := victim.slowDisk(200 * time.Millisecond)
+	o := m.leader().cli("submit", "keeping/pass_on", "20", `"slow"`, "-o", "json")
+	if o.status != 0 {
+		t.Fatal(o)
+	}
+	fast()
+	run := strings.Split(slices.Sorted(maps.Keys(decode[client.Run](t, o.stdout).Steps))[0], ":")[0]
+	for _, n := range m.nodes {
+		if o := n.cli("runs", "result", run); !strings.Contains(o.stdout, "slow 19") || strings.Count(o.stdout, "all/d") != 20 {
+			t.Errorf("not all files came through: %s", o)
+		}
+	}
 }
