@@ -95,8 +95,12 @@ func TestUnfitModules(t *testing.T) {
 		},
 		"appended": {"import logging, tempfile, os\nlogging.FileHandler(os.path.join(tempfile.gettempdir(), 'coflux-test.log'))\n", ""},
 		"lock": {
-			"import multiprocessing\nlock = multiprocessing.Lock()\n",
+			"import multiprocessing\nlock = multiprocessing.get_context('fork').Lock()\n",
 			"its import shares memory with other processes (",
+		},
+		"tracked": { // what Lock itself is since 3.14
+			"import multiprocessing\nlock = multiprocessing.get_context('forkserver').Lock()\n",
+			"its import starts processes",
 		},
 		"directory": {
 			"import tempfile\nd = tempfile.TemporaryDirectory()\n",
