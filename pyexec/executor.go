@@ -147,6 +147,7 @@ func (e *executor) assign(b *body) bool {
 		e.kill()
 		return true
 	}
+	e.boundMemory(b.limits.Memory)
 	if b.job.Timeout > 0 {
 		b.mu.Lock()
 		b.timer = time.AfterFunc(b.job.Timeout, b.expire)
@@ -155,6 +156,24 @@ func (e *executor) assign(b *body) bool {
 	e.replies.send(line)
 	b.trace("written")
 	return true
+}
+
+// boundMemory bounds what the process uses together with all that it will start, where that is possible; each of them has
+// the limit by itself anyway.
+func (e *executor) boundMemory(limit int64) {
+	if limit == 0 {
+		return
+	}
+	p := e.pool
+	why := p.groups.why
+	if p.groups.dir != "" {
+		if err := e.proc.bound(limit); err != nil {
+			why = err.Error()
+		}
+	}
+	if why != "" && p.first("bound") {
+		p.log.Info("limits of memory bound each process of an execution, not all of them together", "reason", why)
+	}
 }
 
 func (e *executor) executeLine(b *body) ([]byte, error) {

@@ -50,6 +50,7 @@ type guardServer struct {
 	nice int // of executors
 	oom  int // their oom_score_adj
 
+	groups memoryGroups
 	limits Limits // of executors; templates have none, so that executors do not inherit what a template has used
 	memory *oomWatch
 
@@ -80,6 +81,7 @@ func runGuard() error {
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
 		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
+		groups: newMemoryGroups(os.Getenv(guardBootEnv)),
 	}
 	if g.list, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		g.list = -1 // a kernel without it
@@ -188,6 +190,8 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 		g.kill(m.ID)
 	case "end":
 		g.end(m.ID, time.Duration(m.Grace)*time.Millisecond)
+	case "bound":
+		g.bound(m)
 	case "killall":
 		g.killGroups()
 	case "alive":
@@ -273,7 +277,7 @@ func readInt(file string) int {
 
 // mergeEnv puts more over base, without doubles and without what is meant for the guard alone.
 func mergeEnv(base, more []string) []string {
-	names := map[string]bool{guardBootEnv: true, guardLimitsEnv: true}
+	names := map[string]bool{guardBootEnv: true, guardLimitsEnv: true, guardGroupsEnv: true}
 	for _, v := range more {
 		name, _, _ := strings.Cut(v, "=")
 		names[name] = true

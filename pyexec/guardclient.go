@@ -39,6 +39,7 @@ type guardProcess struct {
 	n       int
 	live    bool // started was reported; owned by listen
 	started chan error
+	bounded chan error // one answer, or the end
 	ended   func(exitStatus)
 }
 
@@ -48,14 +49,30 @@ func (p *guardProcess) end(grace time.Duration) {
 	p.g.send(guardMessage{Op: "end", ID: p.id, Grace: grace.Milliseconds()}, nil)
 }
 
+func (p *guardProcess) bound(memory int64) error {
+	if err := p.g.send(guardMessage{Op: "bound", ID: p.id, Memory: memory}, nil); err != nil {
+		return err
+	}
+	return <-p.bounded
+}
+
+// over ends a wait for bounded: the process has.
+func (p *guardProcess) over() {
+	select {
+	case p.bounded <- nil:
+	default:
+	}
+}
+
 // errUnforked means that the template has failed to make this process.
 var errUnforked = errors.New("the template has not forked the process")
 
 var errGuardGone = errors.New("the guard process is gone and every execution with it")
 
 // startGuard starts this binary again as a guard. It outlives the node for as long as its last duty takes.
-func startGuard(scratch, boot string, limits Limits, logger hclog.Logger) (*guard, error) {
-	bounds, err := json.Marshal(limits)
+func startGuard(cfg Config, groups string) (*guard, error) {
+	scratch, boot := cfg.Scratch, cfg.Boot
+	bounds, err := json.Marshal(cfg.Limits)
 	if err != nil {
 		return nil, fmt.Errorf("the limits cannot be told to the guard: %w", err)
 	}
@@ -77,7 +94,7 @@ func startGuard(scratch, boot string, limits Limits, logger hclog.Logger) (*guar
 	defer log.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{guardName}, Stderr: log, ExtraFiles: []*os.File{theirs},
-		Env: append(os.Environ(), guardBootEnv+"="+boot, guardLimitsEnv+"="+string(bounds)),
+		Env: append(os.Environ(), guardBootEnv+"="+boot, guardLimitsEnv+"="+string(bounds), guardGroupsEnv+"="+groups),
 		// Its own session: a Ctrl-C in the node's terminal is not for it.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
@@ -85,13 +102,13 @@ func startGuard(scratch, boot string, limits Limits, logger hclog.Logger) (*guar
 		conn.Close()
 		return nil, fmt.Errorf("cannot start the guard process: %w", err)
 	}
-	g := &guard{conn: conn, cmd: cmd, boot: boot, log: logger, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}, templates: map[uint64]func(op, text string){}}
+	g := &guard{conn: conn, cmd: cmd, boot: boot, log: cfg.Logger, down: make(chan struct{}), gone: make(chan struct{}), procs: map[uint64]*guardProcess{}, templates: map[uint64]func(op, text string){}}
 	go g.listen()
 	return g, nil
 }
 
 func (g *guard) spawn(spec spawnSpec, ended func(exitStatus)) (process, error) {
-	p := &guardProcess{g: g, started: make(chan error, 1), ended: ended}
+	p := &guardProcess{g: g, started: make(chan error, 1), bounded: make(chan error, 1), ended: ended}
 	g.mu.Lock()
 	if g.procs == nil {
 		g.mu.Unlock()
@@ -225,8 +242,21 @@ func (g *guard) hear(m guardMessage) {
 		}
 		p.live = true
 		p.started <- nil
+	case "bounded":
+		g.mu.Lock()
+		p := g.procs[m.ID]
+		g.mu.Unlock()
+		if p == nil {
+			return
+		}
+		if m.Text != "" {
+			p.bounded <- errors.New(m.Text)
+			return
+		}
+		p.bounded <- nil
 	case "exited":
 		if p := g.take(m.ID); p != nil && m.Status != nil {
+			p.over()
 			if !p.live { // it ended so soon that the guard's reaper was quicker than the word of its start
 				p.live = true
 				p.started <- nil
@@ -248,6 +278,7 @@ func (g *guard) bury() {
 	g.procs = nil
 	g.mu.Unlock()
 	for _, p := range procs {
+		p.over()
 		if !p.live {
 			p.started <- errGuardGone
 			continue

@@ -15,8 +15,8 @@ import (
 // The control socket is a SOCK_SEQPACKET pair: one packet is one JSON object, descriptors ride along as SCM_RIGHTS,
 // and the end of either side is an EOF that comes after everything sent before it.
 //
-//	node  -> guard  spawn (+fds) | fork (+fds, from a template) | template (start one) | kill | end (with a grace) | killall | alive | peers | quit
-//	guard -> node   started | failed | unforked | exited | fenced | templateReady | templateRefused | templateEnded
+//	node  -> guard  spawn (+fds) | fork (+fds, from a template) | template (start one) | kill | end (with a grace) | bound (its memory) | killall | alive | peers | quit
+//	guard -> node   started | failed | unforked | bounded | exited | fenced | templateReady | templateRefused | templateEnded
 
 // maxPacket bounds one packet; the kernel refuses to send more than the socket buffer (about 200 KiB).
 const maxPacket = 180 << 10
@@ -34,7 +34,8 @@ type guardMessage struct {
 	Grace int64       `json:"grace,omitempty"` // milliseconds
 	Peers []Statement `json:"peers,omitempty"`
 
-	From uint64 `json:"from,omitempty"` // the template
+	From   uint64 `json:"from,omitempty"`   // the template
+	Memory int64  `json:"memory,omitempty"` // bytes
 
 	Pid    int         `json:"pid,omitempty"`
 	Status *exitStatus `json:"status,omitempty"`

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits bound what each process of a body may use; 0 = no bound. Sub-processes inherit the bounds and count by themselves.
+// Limits bound what each process of a body may use; 0 = no bound. Sub-processes inherit the bounds and count by themselves;
+// where the node may make control groups (see groups.go), Memory bounds also what they use together.
 type Limits struct {
 	Memory int64 `json:"memory,omitempty"` // bytes of heap, stacks and other private memory that can be written (RLIMIT_DATA)
 	CPU    int64 `json:"cpu,omitempty"`    // seconds of processor time
@@ -116,6 +117,8 @@ func (l Limits) explain(s exitStatus) string {
 		return fmt.Sprintf("%s: it has used all of its processor time", s)
 	case s.Signal == int(unix.SIGXCPU), killed && l.CPU > 0 && s.CPU >= l.CPU:
 		return fmt.Sprintf("%s: it has used all of its processor time, the limit cpu is %d s", s, l.CPU)
+	case s.Over:
+		return fmt.Sprintf("%s: with all that it had started it has used more memory than its limit of %d MiB", s, l.Memory>>20)
 	case killed && s.OOM:
 		return fmt.Sprintf("%s: the kernel ended a process at that time because memory was short, probably this one; give it a limit of memory or a machine with more", s)
 	}

@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 	if GuardMain() {
 		return
 	}
+	if os.Getenv(openGroupsEnv) != "" {
+		openGroupsMain()
+		return
+	}
 	if args := os.Getenv(helperEnv); args != "" {
 		helperMain(args)
 	}
@@ -117,7 +121,7 @@ type testHost struct {
 	onLog func(string)
 }
 
-func newEngine(t testing.TB, change func(*Config)) *engine {
+func newEngine(t testing.TB, change func(*Config), more ...func(*Pool)) *engine {
 	t.Helper()
 	dir, python := scratch(t)
 	cfg := Config{
@@ -137,6 +141,9 @@ func newEngine(t testing.TB, change func(*Config)) *engine {
 	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, set := range more {
+		set(p)
 	}
 	if err := p.Start(context.Background()); err != nil {
 		t.Fatal(err)

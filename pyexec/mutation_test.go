@@ -37,6 +37,8 @@ var mutations = []struct{ name, by, file, old, new string }{
 	{"threads are forked", "UnfitModules", "sdk/coflux/_ahead.py", "    if _thread._count() > 0:", "    if False:"},
 	{"descriptors of others stay open", "ForkedIsLikeSpawned", "sdk/coflux/_fork.py", "        os.closerange(low, highest + 1)\n", ""},
 	{"old code stays imported", "ReloadOfTemplates", "lane.go", "\t\t\tp.shut(l, laneOff)\n\t\t\tdelete(", "\t\t\tdelete("},
+	{"groups are left behind", "NoGroups", "guardgroups.go", "err := os.Remove(dir)\n\tif err != nil", "err := error(nil)\n\tif err != nil"},
+	{"memory is not bound together", "NoGroups", "executor.go", "	e.boundMemory(b.limits.Memory)\n", ""},
 	{"the same code is new code", "ReloadOfTemplates", "discover.go", "case served && f.digest != \"\" && f.digest == last.digest:", "case false:"},
 }
 

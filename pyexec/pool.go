@@ -33,6 +33,8 @@ type Pool struct {
 	of   map[string]*python // configured module -> what it runs with; py is that of others
 	null *os.File
 
+	groups groups // of executors that have a limit of memory; from Start on
+
 	discovering sync.Mutex     // one discovery at a time
 	wg          sync.WaitGroup // executors and starts
 	dirs        workDirs
@@ -57,6 +59,7 @@ type Pool struct {
 	// Tests have others.
 	newWatcher func() (*fsnotify.Watcher, error) // fsnotify's
 	scanEvery  time.Duration                     // see scanEvery
+	openGroups func() groups                     // openGroups
 }
 
 // New finds the interpreter and unpacks the SDK; nothing runs before Start.
@@ -88,7 +91,7 @@ func New(cfg Config) (*Pool, error) {
 		bares = append(bares, bare)
 	}
 	return &Pool{
-		newWatcher: fsnotify.NewWatcher, scanEvery: scanEvery, of: of, bares: bares, lanes: map[string]*lane{},
+		newWatcher: fsnotify.NewWatcher, scanEvery: scanEvery, openGroups: openGroups, of: of, bares: bares, lanes: map[string]*lane{},
 		dirs: workDirs{root: scratch},
 		cfg:  cfg, log: cfg.Logger, py: pythons[0], bodies: map[string]*body{}, running: map[*body]*executor{},
 		code: newCodeStore(filepath.Join(scratch, "code")), warned: map[string]bool{},
@@ -109,7 +112,8 @@ func (p *Pool) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
 	}
-	g, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.cfg.Limits, p.log)
+	p.groups = p.openGroups()
+	g, err := startGuard(p.cfg, p.groups.dir)
 	if err != nil {
 		null.Close()
 		return err
@@ -227,7 +231,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 	// Nothing of it is alive. A statement that it is still trying to make would come after the node is back, and be false
 	// of what runs then.
 	g.cmd.Process.Kill()
-	fresh, err := startGuard(p.cfg.Scratch, p.cfg.Boot, p.cfg.Limits, p.log)
+	fresh, err := startGuard(p.cfg, p.groups.dir)
 	if err != nil {
 		return err
 	}
@@ -270,13 +274,18 @@ func (p *Pool) tell(m guardMessage) {
 }
 
 func (p *Pool) warnOnce(method string, err error) {
-	p.mu.Lock()
-	known := p.warned[method]
-	p.warned[method] = true
-	p.mu.Unlock()
-	if !known {
+	if p.first(method) {
 		p.log.Warn("a message of an executor was ignored", "method", method, "error", err)
 	}
+}
+
+// first is true once for each name.
+func (p *Pool) first(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.warned[name]
+	p.warned[name] = true
+	return !known
 }
 
 func (p *Pool) generation() int {

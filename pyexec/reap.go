@@ -60,6 +60,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 	if ws.Signaled() {
 		status.Signal, status.CPU = int(ws.Signal()), cpu
 		status.OOM = ws.Signal() == unix.SIGKILL && g.memory.recent()
+		status.Over = ws.Signal() == unix.SIGKILL && g.overMemory(id)
 	}
 	report := func() {
 		if !g.templateGone(id, *status) {
@@ -71,7 +72,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 		if g.rests(id, pgid) {
 			return true
 		}
-		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0
+		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0 || !g.leaveGroup(id)
 	}
 	if !alive() {
 		report()

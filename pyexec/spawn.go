@@ -19,6 +19,9 @@ type process interface {
 	pid() int
 	kill()
 	end(grace time.Duration)
+
+	// bound bounds the memory of the process and all that it starts, together, in bytes. It returns when that is so.
+	bound(memory int64) error
 }
 
 type spawnSpec struct {
@@ -39,6 +42,8 @@ type exitStatus struct {
 
 	CPU int64 `json:"cpu,omitempty"` // seconds of processor time that it and the children it waited for have used
 	OOM bool  `json:"oom,omitempty"` // the kernel ended some process for want of memory at about that time
+
+	Over bool `json:"over,omitempty"` // the kernel ended it because it was, with all that it had started, over its limit of memory
 }
 
 func (s exitStatus) String() string {

@@ -147,7 +147,7 @@ type lines struct {
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if strings.Contains(string(b), "there is no template") || strings.Contains(string(b), "imports this module itself") {
+	if strings.Contains(string(b), "there is no template") || strings.Contains(string(b), "imports this module itself") || strings.Contains(string(b), "limits of memory") {
 		l.all = append(l.all, strings.TrimSpace(string(b)))
 	}
 	return len(b), nil

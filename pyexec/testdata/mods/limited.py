@@ -73,3 +73,18 @@ def eats(directory):
     while not os.path.exists(f"{directory}/gate"):
         time.sleep(0.005)
     return len(bytes([1]) * (400 << 20))
+
+
+TAKES = "b = bytes([1]) * (%d << 20); print('has it', flush=True); import sys; sys.stdin.read()"
+
+
+@task(limits={"memory": "128M"})
+def spreads(processes, size):
+    """Sub-processes that have so many MiB each, at the same time."""
+    import sys
+
+    started = [
+        subprocess.Popen([sys.executable, "-S", "-E", "-c", TAKES % size], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        for _ in range(processes)
+    ]
+    return [process.stdout.readline().decode() for process in started]
