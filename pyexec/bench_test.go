@@ -57,14 +57,16 @@ func BenchmarkHello(b *testing.B) {
 }
 
 // BenchmarkSaturated keeps 8 executions going. Beside it is what the machine does at that moment: how many processes a
-// Python that has imported the package forks, and reaps, a second, eight at a time.
+// Python that has imported the package forks, and reaps, a second, eight at a time, when they end at once, and when each
+// first runs a body that it reads from a pipe and answers, with nobody to guard it, to schedule it or to read its output.
 func BenchmarkSaturated(b *testing.B) {
 	for _, way := range ways {
 		b.Run(way, func(b *testing.B) {
 			e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, way })
 			b.SetParallelism(8 / runtime.GOMAXPROCS(0))
 			e.settled(4)
-			rate1, cost1 := e.bareForks(b)
+			rate1, cost1 := e.bareForks(b, "pass")
+			body1, _ := e.bareForks(b, bareBody)
 			used := e.cpu()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
@@ -76,11 +78,14 @@ func BenchmarkSaturated(b *testing.B) {
 			rate := float64(b.N) / b.Elapsed().Seconds()
 			e.settled(4)
 			after := e.cpu()
-			rate2, cost2 := e.bareForks(b)
-			bare := (rate1 + rate2) / 2
+			rate2, cost2 := e.bareForks(b, "pass")
+			body2, _ := e.bareForks(b, bareBody)
+			bare, bodies := (rate1+rate2)/2, (body1+body2)/2
 			b.ReportMetric(rate, "exec/s")
 			b.ReportMetric(bare, "bare-forks/s")
 			b.ReportMetric(100*rate/bare, "%-of-bare")
+			b.ReportMetric(bodies, "bare-bodies/s")
+			b.ReportMetric(100*rate/bodies, "%-of-bodies")
 			b.ReportMetric((cost1+cost2)/2, "bare-cpu-µs/fork")
 			b.ReportMetric(float64((after[0]-used[0]).Microseconds())/float64(b.N), "pool-cpu-µs/exec")
 			b.ReportMetric(float64((after[1]-used[1]).Microseconds())/float64(b.N), "process-cpu-µs/exec")
@@ -88,15 +93,34 @@ func BenchmarkSaturated(b *testing.B) {
 	}
 }
 
+// bareBody is what an executor does, as a process by itself.
+const bareBody = "body()"
+
 // bareScript forks and reaps for half a second, eight at a time.
 const bareScript = `
-import coflux._execute, gc, os, time
+import gc, os, sys, time
+import coflux._execute, coflux._rehearsal
+from coflux import _channel, _execute, _json, _rehearsal
+
+def body():
+    to_read, to_write = os.pipe(), os.pipe()
+    os.write(to_read[1], line)
+    _execute.run(_channel.Channel(to_read[0], to_write[1]))
+    os.read(to_write[0], 65536)
+
+line = _json.dumps({"method": "execute", "params": {
+    "execution_id": "R:0:0", "module": _rehearsal.__name__, "target": "nothing", "arguments": [], "working_dir": ".", "values_dir": "/",
+}}) + b"\n"
+work = compile(sys.argv[1], "work", "exec")
+if sys.argv[1] != "pass":
+    _rehearsal.rehearse()
 gc.collect()
 gc.freeze()
 begin, used, n, running = time.monotonic(), os.times(), 0, 0
 while time.monotonic() < begin + 0.5 or running:
     while running < 8 and time.monotonic() < begin + 0.5:
         if os.fork() == 0:
+            exec(work)
             os._exit(0)
         running += 1
     os.wait()
@@ -105,9 +129,10 @@ while time.monotonic() < begin + 0.5 or running:
 print(n / (time.monotonic() - begin), (sum(os.times()[:4]) - sum(used[:4])) * 1e6 / n)
 `
 
-// bareForks is the rate at which a Python forks, with nothing around it, and the microseconds of processor time for one.
-func (e *engine) bareForks(b *testing.B) (rate, cost float64) {
-	cmd := exec.Command(e.pool.py.argv[0], "-c", bareScript)
+// bareForks is the rate at which a Python forks, with nothing around it, processes that do some work, and the microseconds
+// of processor time for one.
+func (e *engine) bareForks(b *testing.B, work string) (rate, cost float64) {
+	cmd := exec.Command(e.pool.py.argv[0], "-c", bareScript, work)
 	cmd.Env = mergeEnv(os.Environ(), e.pool.py.env)
 	out, err := cmd.Output()
 	if err != nil {

@@ -34,10 +34,18 @@ func GuardMain() bool {
 	if len(os.Args) == 0 || os.Args[0] != guardName {
 		return false
 	}
-	// PDEATHSIG is sent when the thread that forked ends: this goroutine keeps its thread until the process ends.
+	// PDEATHSIG is sent when the thread that forked ends: this goroutine keeps its thread until the process ends. It does
+	// nothing else, because waking a thread of its own for each message costs more than most messages.
 	runtime.LockOSThread()
-	if err := runGuard(); err != nil {
-		fmt.Fprintln(os.Stderr, "coflux-guard:", err)
+	starts := make(chan func())
+	go func() {
+		defer close(starts)
+		if err := runGuard(starts); err != nil {
+			fmt.Fprintln(os.Stderr, "coflux-guard:", err)
+		}
+	}()
+	for start := range starts {
+		start()
 	}
 	return true
 }
@@ -63,13 +71,16 @@ type guardServer struct {
 
 	fencing atomic.Bool // from here on every end is the guard's doing
 
-	born  chan struct{} // signals the reaper that there is a child
-	until int64         // deadline in boottime nanoseconds, 0 = none; owned by the main loop
-	peers []Statement   // owned by the main loop
+	starts chan<- func() // what the thread does that starts processes
+
+	reaping sync.Mutex // one at a time; taken before mu
+
+	until int64       // deadline in boottime nanoseconds, 0 = none; owned by the main loop
+	peers []Statement // owned by the main loop
 	out   *outbox
 }
 
-func runGuard() error {
+func runGuard(starts chan<- func()) error {
 	// Caught and dropped, not ignored: what is ignored would be so in executors and all that they start.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	// Orphans of executors come to the guard and not to init, so it can find and end those that left their group.
@@ -80,8 +91,8 @@ func runGuard() error {
 	}
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
-		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, born: make(chan struct{}, 1), out: newOutbox(conn),
-		groups: newMemoryGroups(os.Getenv(guardBootEnv)),
+		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, out: newOutbox(conn),
+		groups: newMemoryGroups(os.Getenv(guardBootEnv)), starts: starts,
 	}
 	if g.list, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		g.list = -1 // a kernel without it
@@ -96,7 +107,7 @@ func runGuard() error {
 	}
 	go g.memory.run()
 	go g.out.run()
-	go g.reap()
+	go g.reapOrphans()
 	quiet := g.serve()
 	g.fencing.Store(true)
 	alone := g.killEverything(5 * time.Second)
@@ -181,11 +192,11 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 	defer closeAll(fds)
 	switch m.Op {
 	case "spawn":
-		g.spawn(m, fds)
+		g.onThread(func() { g.spawn(m, fds) })
 	case "fork":
 		g.fork(m, fds)
 	case "template":
-		g.template(m)
+		g.onThread(func() { g.template(m) })
 	case "kill":
 		g.kill(m.ID)
 	case "end":
@@ -199,6 +210,16 @@ func (g *guardServer) handle(m guardMessage, fds []int) {
 	case "peers":
 		g.peers = m.Peers
 	}
+}
+
+// onThread has the thread that starts processes do something, and waits.
+func (g *guardServer) onThread(start func()) {
+	done := make(chan struct{})
+	g.starts <- func() {
+		defer close(done)
+		start()
+	}
+	<-done
 }
 
 func (g *guardServer) spawn(m guardMessage, fds []int) {
@@ -237,15 +258,7 @@ func (g *guardServer) exec(id uint64, argv, env []string, dir string, files []ui
 func (g *guardServer) afterBirth(pid int) {
 	unix.Setpriority(unix.PRIO_PROCESS, pid, g.nice)
 	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(g.oom)), 0) // higher is always allowed
-	g.wakeReaper()
-}
-
-// wakeReaper tells the reaper that there is a child.
-func (g *guardServer) wakeReaper() {
-	select {
-	case g.born <- struct{}{}:
-	default:
-	}
+	g.watch(pid)
 }
 
 func (g *guardServer) kill(id uint64) {

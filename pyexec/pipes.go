@@ -41,16 +41,16 @@ func makePipes(foreign bool) (*pipes, error) {
 	}
 	for _, x := range pairs {
 		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 			p.closeAll()
 			return nil, fmt.Errorf("cannot make a pipe: %w", err)
 		}
 		// Only our end is non-blocking: the flag belongs to the end, and Python expects blocking ones.
-		ours := fds[0]
+		theirs := fds[1]
 		if x.w == &p.cmdW {
-			ours = fds[1]
+			theirs = fds[0]
 		}
-		unix.SetNonblock(ours, true)
+		unix.FcntlInt(uintptr(theirs), unix.F_SETFL, 0)
 		*x.r, *x.w = os.NewFile(uintptr(fds[0]), "|r"), os.NewFile(uintptr(fds[1]), "|w")
 	}
 	return p, nil

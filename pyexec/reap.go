@@ -26,32 +26,73 @@ const executorEnv = "COFLUX_EXECUTOR"
 // executorMark has the same length for every number, because a forked executor writes its own over the template's.
 func executorMark(id uint64) string { return fmt.Sprintf("%s=%020d", executorEnv, id) }
 
-// reap is the one goroutine that waits for children: who reaps also kills. A dead leader is left a zombie (so its pid
-// cannot be used again) until its group got SIGKILL.
-func (g *guardServer) reap() {
-	for {
-		pid, err := waitAny()
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil { // no children
-			<-g.born
-			continue
-		}
-		g.mu.Lock()
-		id, ours := g.procs[pid]
-		if ours && !g.grace.lasts(id) {
-			unix.Kill(-pid, unix.SIGKILL)
-		}
-		var ws syscall.WaitStatus
-		var used syscall.Rusage
-		syscall.Wait4(pid, &ws, 0, &used)
-		delete(g.procs, pid)
-		g.mu.Unlock()
-		if ours {
-			g.ended(id, pid, ws, int64(used.Utime.Sec+used.Stime.Sec))
-		}
+// watch has a child reaped when it ends. Its descriptor is waited for with all others, which costs less than a thread that
+// waits: Go's scheduler looks after threads in system calls again and again.
+func (g *guardServer) watch(pid int) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil { // a kernel before 5.10, or no descriptors are left
+		go func() {
+			for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+			}
+			g.reap()
+		}()
+		return
 	}
+	go func() {
+		f := os.NewFile(uintptr(fd), "pidfd")
+		defer f.Close()
+		if raw, err := f.SyscallConn(); err == nil {
+			raw.Read(func(fd uintptr) bool { return hasEnded(int(fd)) })
+		}
+		g.reap()
+	}()
+}
+
+// hasEnded is true for a process that is a zombie, or was reaped.
+func hasEnded(pidfd int) bool {
+	var info childInfo
+	err := info.wait(unix.P_PIDFD, pidfd)
+	return err == unix.ECHILD || err == nil && info.pid() != 0
+}
+
+// reap takes all children that have ended: who reaps also kills. A dead leader is left a zombie (so its pid cannot be used
+// again) until its group got SIGKILL.
+func (g *guardServer) reap() {
+	for g.reapOne() {
+	}
+}
+
+// reapOrphans takes those that end while their execution goes on.
+func (g *guardServer) reapOrphans() {
+	for range time.Tick(time.Second) {
+		g.reap()
+	}
+}
+
+// reapOne is false when no child has ended.
+func (g *guardServer) reapOne() bool {
+	g.reaping.Lock()
+	var info childInfo
+	if err := info.wait(unix.P_ALL, 0); err != nil || info.pid() == 0 {
+		g.reaping.Unlock()
+		return err == unix.EINTR
+	}
+	pid := info.pid()
+	g.mu.Lock()
+	id, ours := g.procs[pid]
+	if ours && !g.grace.lasts(id) {
+		unix.Kill(-pid, unix.SIGKILL)
+	}
+	var ws syscall.WaitStatus
+	var used syscall.Rusage
+	syscall.Wait4(pid, &ws, 0, &used)
+	delete(g.procs, pid)
+	g.mu.Unlock()
+	g.reaping.Unlock()
+	if ours {
+		g.ended(id, pid, ws, int64(used.Utime.Sec+used.Stime.Sec))
+	}
+	return true
 }
 
 // ended reports a process when the last member of its group is gone too.
@@ -68,11 +109,12 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 		}
 	}
 	strays := map[int]bool{}
+	begun := time.Now().Add(execLimit)
 	alive := func() bool {
 		if g.rests(id, pgid) {
 			return true
 		}
-		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0 || !g.leaveGroup(id)
+		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays, time.Now().Before(begun)) > 0 || !g.leaveGroup(id)
 	}
 	if !alive() {
 		report()
@@ -84,6 +126,7 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 			time.Sleep(5 * time.Millisecond)
 		}
 		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			g.reap() // orphans, which nobody watches
 			if !alive() {
 				return
 			}
@@ -91,20 +134,30 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 	}()
 }
 
+// execLimit is how long a process may be without an environment because it is about to have one.
+const execLimit = 200 * time.Millisecond
+
 // killStrays kills the orphans of an executor that are in no group of ours (setsid, daemons): they came to the guard,
 // which is their subreaper, and are known by their environment. A dying process has none any more, so those once found
-// are kept in known until they are reaped.
-func (g *guardServer) killStrays(id uint64, known map[int]bool) int {
+// are kept in known until they are reaped. One that is about to become another program (exec) has none yet: whoever started
+// it goes on before it has, and may have ended since. So those without any count as alive while some may be new.
+func (g *guardServer) killStrays(id uint64, known map[int]bool, new bool) int {
 	mark := executorMark(id)
 	children := g.children()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
 	for _, pid := range children {
-		if _, leader := g.procs[pid]; !leader && (known[pid] || hasEnv(pid, mark)) {
+		if _, leader := g.procs[pid]; leader {
+			continue
+		}
+		switch env := environOf(pid); {
+		case known[pid] || hasEntry(env, mark):
 			n++
 			known[pid] = true
 			unix.Kill(pid, unix.SIGKILL)
+		case new && len(env) == 0:
+			n++
 		}
 	}
 	return n
@@ -145,17 +198,21 @@ func readChildren(fd int) (pids []int) {
 	}
 }
 
-// waitAny blocks until some child has ended and leaves it a zombie.
-func waitAny() (int, error) {
-	var info [128]byte // siginfo_t
-	_, _, e := unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)),
-		unix.WEXITED|unix.WNOWAIT, 0, 0)
+// childInfo is a siginfo_t.
+type childInfo [128]byte
+
+// wait looks for a child that has ended and leaves it a zombie; it does not wait for one.
+func (i *childInfo) wait(kind, which int) error {
+	_, _, e := unix.Syscall6(unix.SYS_WAITID, uintptr(kind), uintptr(which), uintptr(unsafe.Pointer(i)),
+		unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, 0, 0)
 	if e != 0 {
-		return 0, e
+		return e
 	}
-	// si_signo, si_errno, si_code, (padding), si_pid
-	return int(*(*int32)(unsafe.Pointer(&info[siginfoPid]))), nil
+	return nil
 }
+
+// pid is 0 if none has ended. Before it are si_signo, si_errno and si_code.
+func (i *childInfo) pid() int { return int(*(*int32)(unsafe.Pointer(&i[siginfoPid]))) }
 
 // siginfoPid is the offset of si_pid: three ints, then padding to the alignment of a pointer.
 const siginfoPid = (12 + unsafe.Sizeof(uintptr(0)) - 1) / unsafe.Sizeof(uintptr(0)) * unsafe.Sizeof(uintptr(0))
@@ -174,7 +231,7 @@ func (g *guardServer) killEverything(limit time.Duration) bool {
 		left := len(g.procs) + len(children)
 		g.mu.Unlock()
 		if left > 0 {
-			g.wakeReaper()
+			g.reap()
 			continue
 		}
 		if g.boot == "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,17 +66,34 @@ func sweepOnce(match func(boot string) bool) (int, error) {
 	return found, nil
 }
 
-func hasEnv(pid int, entry string) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	return err == nil && bytes.Contains(append([]byte{0}, b...), []byte("\x00"+entry+"\x00"))
+func hasEntry(environ []byte, entry string) bool {
+	return bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+entry+"\x00"))
+}
+
+// environOf is what os.ReadFile would say for many more system calls: what a process was started with, nil if it cannot be
+// read.
+func environOf(pid int) []byte {
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/environ", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	all := make([]byte, 0, 16<<10)
+	for {
+		all = slices.Grow(all, 4<<10)
+		n, err := unix.Read(fd, all[len(all):cap(all)])
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 {
+			return all
+		}
+		all = all[:len(all)+n]
+	}
 }
 
 func marked(pid int, match func(boot string) bool) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return false
-	}
-	for v := range bytes.SplitSeq(b, []byte{0}) {
+	for v := range bytes.SplitSeq(environOf(pid), []byte{0}) {
 		if boot, ok := strings.CutPrefix(string(v), BootEnv+"="); ok {
 			return match(boot)
 		}

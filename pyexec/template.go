@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,11 +28,8 @@ type template struct {
 	dead    bool
 }
 
-// pendingFork is an executor that was asked for: it runs when a byte is written to start, and ends when that is closed.
-type pendingFork struct {
-	start int
-	limit *time.Timer
-}
+// pendingFork is an executor that was asked for, until the limit.
+type pendingFork struct{ limit *time.Timer }
 
 // fork asks the template m.From for an executor. An answer never comes late: the descriptors stay the node's, which asks
 // again, in another way, when it is told that there is no fork.
@@ -44,21 +40,15 @@ func (g *guardServer) fork(m guardMessage, fds []int) {
 }
 
 func (g *guardServer) askFor(m guardMessage, fds []int) bool {
-	var start [2]int
-	if unix.Pipe2(start[:], unix.O_CLOEXEC) != nil {
-		return false
-	}
-	defer unix.Close(start[0])
 	g.mu.Lock()
 	t := g.templates[m.From]
 	ok := t != nil && !t.dead
-	if ok && t.ask(m.ID, append(slices.Clone(fds), start[0])) == nil {
-		t.pending[m.ID] = pendingFork{start: start[1], limit: time.AfterFunc(forkLimit, func() { g.kill(t.id) })}
+	if ok && t.ask(m.ID, fds) == nil {
+		t.pending[m.ID] = pendingFork{limit: time.AfterFunc(forkLimit, func() { g.kill(t.id) })}
 		g.mu.Unlock()
 		return true
 	}
 	g.mu.Unlock()
-	unix.Close(start[1])
 	if ok {
 		g.kill(t.id) // it does not read
 	}
@@ -193,7 +183,8 @@ func (g *guardServer) listenTo(t *template) {
 	}
 }
 
-// forked takes a new executor over. It is the guard's child by now, and waits.
+// forked takes a new executor over. It is the guard's child by now, and waits for a job, which the node gives to executors
+// that have started.
 func (g *guardServer) forked(t *template, id uint64, pid int) {
 	g.mu.Lock()
 	f, ok := t.pending[id]
@@ -202,7 +193,7 @@ func (g *guardServer) forked(t *template, id uint64, pid int) {
 	known := ok && pid > 0 && g.procs[pid] == 0 && unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 	if known {
 		g.procs[pid] = id
-		unix.Setpgid(pid, pid) // it does nothing yet; who kills the group finds one
+		unix.Setpgid(pid, pid) // it has started nothing yet; who kills the group finds one
 		g.limits.apply(pid)
 	}
 	g.mu.Unlock()
@@ -215,14 +206,11 @@ func (g *guardServer) forked(t *template, id uint64, pid int) {
 	}
 	f.limit.Stop()
 	g.out.put(guardMessage{Op: "started", ID: id, Pid: pid})
-	unix.Write(f.start, []byte("g"))
-	unix.Close(f.start)
-	g.wakeReaper()
+	g.watch(pid)
 }
 
 func (g *guardServer) unforked(id uint64, f pendingFork) {
 	f.limit.Stop()
-	unix.Close(f.start)
 	g.out.put(guardMessage{Op: "unforked", ID: id})
 }
 

@@ -1,10 +1,10 @@
 """python -m coflux fork: the template, a process that makes executors out of itself.
 
-A request is one packet on the control socket: the number of the spawn, and the executor's descriptors 0 to 4 followed by
-the one on which it is told to go. The guard is the executors' parent: it reaps and kills forked executors like the others.
-Executors are forked as its children where that is possible (_clone), elsewhere by a process in between, one for all requests that wait,
-which ends at once, so that the guard, the next subreaper, becomes the parent. The pid is told when that has happened; the
-executor does nothing until the guard, who then knows it, lets it go.
+A request is one packet on the control socket: the number of the spawn, and the executor's descriptors 0 to 4. The guard is the
+executors' parent: it reaps and kills forked executors like the others. Executors are forked as its children where that is
+possible (_clone), elsewhere by a process in between, one for all requests that wait, which ends at once, so that the guard, the
+next subreaper, becomes the parent. The pid is told when that has happened. An executor says that it is ready and waits for
+its job, which the node gives it when the guard knows it; if the guard gives it up the node closes its input, and it ends.
 
 With a snapshot and names of modules it imports these first: its executors find them imported.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from coflux import _ahead, _clone
 from coflux._channel import Channel, flush_real_streams
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _CONTROL = 5
-_OWN = 5  # an executor keeps the descriptors below it
+_OWN = 5  # an executor has the descriptors below it
 _PROTOCOL = 3  # and those from here on are its channel's, which sub-processes do not get
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
@@ -155,12 +156,12 @@ class _Template:
     def _fork_siblings(self, fork: Callable[[], int], requests: dict[int, list[int]]) -> dict[int, int] | None:
         pids = {}
         for number, fds in requests.items():
-            if len(fds) != _OWN + 1:
+            if len(fds) != _OWN:
                 continue
             executor = fork()
             if executor == 0:
                 try:
-                    self._become(number, requests)
+                    self._become(number, requests, 0)
                     return None
                 except BaseException:
                     os._exit(1)
@@ -178,10 +179,11 @@ class _Template:
             pass  # the limit of processes, or no memory: the guard tries it in its way and tells why that fails
         if between == 0:
             try:
-                own = self._fork_each(requests)
-                if own is None:
+                between = os.getpid()
+                number = self._fork_each(requests)
+                if number is None:
                     os._exit(0)
-                self._become(own, requests)
+                self._become(number, requests, between)
                 return None
             except BaseException:
                 os._exit(1)
@@ -201,7 +203,7 @@ class _Template:
     def _fork_each(self, requests: dict[int, list[int]]) -> int | None:
         """Forks the executors; their numbers in them, None in the process in between."""
         for number, fds in requests.items():
-            if len(fds) != _OWN + 1:
+            if len(fds) != _OWN:
                 continue
             executor = os.fork()
             if executor == 0:
@@ -210,16 +212,15 @@ class _Template:
             os.write(self._born[1], number.to_bytes(8, "little") + executor.to_bytes(4, "little"))
         return None
 
-    def _become(self, number: int, requests: dict[int, list[int]]) -> None:
+    def _become(self, number: int, requests: dict[int, list[int]], between: int) -> None:
         fds = requests[number]
         highest = max(self._highest, *(fd for fds in requests.values() for fd in fds))
-        go = fds[_OWN]
-        for own, fd in enumerate(fds[:_OWN]):
+        for own, fd in enumerate(fds):
             os.dup2(fd, own, own < _PROTOCOL)
         self.channel.pid = os.getpid()
         self._control.detach()
         low = _OWN
-        for fd in sorted({go, *self._files.kept}):
+        for fd in sorted(self._files.kept):
             os.closerange(low, fd)
             low = fd + 1
         os.closerange(low, highest + 1)
@@ -227,9 +228,8 @@ class _Template:
         _ahead.reseed()
         mark = f"{number:020d}"
         self._take_mark(mark.encode())
-        if os.read(go, 1) != b"g":
-            os._exit(1)  # the guard has given it up
-        os.close(go)
+        while os.getppid() == between:
+            time.sleep(0.0002)
         # Only now, because it is also sent when a process gets a new parent.
         if self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) != 0 or os.getppid() != self._guard:
             os._exit(1)

@@ -321,3 +321,16 @@ def mess(how):
         open("left", "w").close()
         os.remove("left")
     return work
+
+
+@task()
+def dies_with_stray(file):
+    """Starts a process in a session of its own and is killed, before that has got far."""
+    import signal
+    import subprocess
+
+    with open(file, "w") as out:
+        child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        out.write(str(child.pid))
+        out.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
