@@ -30,8 +30,8 @@ type goodCode struct {
 	targets  []Target
 }
 
-// sum is a digest of all that a module was made of: its snapshot's index and sources, the times of its files (so that a file
-// that was touched counts as changed), and what was found.
+// sum is a digest of all that a module was made of: its snapshot's sources and index, which has the times of the files, and what
+// was found.
 func (f *found) sum() string {
 	if f.snapshot == "" {
 		return ""
@@ -50,11 +50,6 @@ func (f *found) sum() string {
 			return ""
 		}
 		fmt.Fprintf(sum, "%s %d\n%s", e.Name(), len(b), b)
-	}
-	for _, file := range f.manifest.Files {
-		if st, err := os.Stat(file); err == nil {
-			fmt.Fprintf(sum, "%s %d\n", file, st.ModTime().UnixNano())
-		}
 	}
 	if err := json.NewEncoder(sum).Encode(f.manifest.Targets); err != nil {
 		return ""

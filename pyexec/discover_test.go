@@ -236,3 +236,24 @@ func TestCodeIsKept(t *testing.T) {
 		t.Errorf("snapshots kept: %v %v, want one per module", kept, err)
 	}
 }
+
+// A file that is changed while it is imported has not changed yet: what was read is what served before. The next look finds it.
+func TestChangedWhileImported(t *testing.T) {
+	t.Parallel()
+	const edits = "import os\nfrom coflux import task\nif os.path.exists(__file__ + '.edit'):\n    os.rename(__file__ + '.edit', __file__)\n\n@task()\ndef t(): pass\n"
+	dir := source(t, map[string]string{"m.py": edits})
+	e := newEngine(t, func(c *Config) { c.Path, c.Modules = []string{dir}, []string{"m"} })
+	look := func(want int) {
+		t.Helper()
+		d, err := e.pool.Discover(context.Background())
+		if err != nil || d.Modules[0].Error != "" || d.Generation != want {
+			t.Errorf("generation %d, want %d: %v %v", d.Generation, want, err, d.Modules)
+		}
+	}
+	look(1)
+	look(1)
+	write(t, filepath.Join(dir, "m.py.edit"), edits+"# edited\n")
+	look(1)
+	look(2)
+	look(2)
+}

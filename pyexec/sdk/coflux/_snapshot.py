@@ -5,7 +5,10 @@ everything else as usual. File names, and so __file__ and tracebacks, stay those
 
     <n>.code    marshalled code object
     <n>.py      source text
-    index.json  {"version": text, "modules": {name: [file, is_package, n]}}
+    index.json  {"version": text, "modules": {name: [file, is_package, n, time]}}
+
+The time is that of the file's last change, before it was read: one that is touched counts as changed, and a change that
+comes while it is imported belongs to the next import.
 """
 
 from __future__ import annotations
@@ -56,12 +59,12 @@ class Recorder:
         inside = file.startswith(self.roots)
         return inside and os.sep + "site-packages" + os.sep not in file and os.sep + "dist-packages" + os.sep not in file
 
-    def record(self, name: str, file: str, package: bool, source: bytes, code: CodeType) -> None:
+    def record(self, name: str, file: str, package: bool, source: bytes, code: CodeType, time: int) -> None:
         number = len(self.modules)
         for suffix, data in ((".code", marshal.dumps(code)), (".py", source)):
             with open(os.path.join(self.directory, f"{number}{suffix}"), "wb") as out:
                 out.write(data)
-        self.modules[name] = [file, package, number]
+        self.modules[name] = [file, package, number, time]
 
     def finish(self) -> None:
         self._record_neighbours()
@@ -70,7 +73,7 @@ class Recorder:
 
     def _record_neighbours(self) -> None:
         """Modules in the same packages as the imported ones: functions may import them when they run."""
-        for name, (file, package, _) in list(self.modules.items()):
+        for name, (file, package, *_) in list(self.modules.items()):
             if not package and "." not in name:
                 continue  # the search path itself may hold anything
             prefix = name if package else name.rpartition(".")[0]
@@ -83,8 +86,9 @@ class Recorder:
     def _record_file(self, name: str, file: str) -> None:
         try:
             with open(file, "rb") as data:
+                time = os.fstat(data.fileno()).st_mtime_ns
                 source = data.read()
-            self.record(name, file, False, source, compile(source, file, "exec", dont_inherit=True))
+            self.record(name, file, False, source, compile(source, file, "exec", dont_inherit=True), time)
         except (OSError, SyntaxError, ValueError):
             pass  # it is read as it is when it is imported
 
@@ -93,9 +97,10 @@ class _RecordingLoader(SourceFileLoader):
     recorder: Recorder
 
     def get_code(self, fullname: str) -> CodeType:
+        time = os.stat(self.path).st_mtime_ns
         source = self.get_data(self.path)
         code = self.source_to_code(source, self.path)
-        self.recorder.record(fullname, self.path, self.is_package(fullname), source, code)
+        self.recorder.record(fullname, self.path, self.is_package(fullname), source, code, time)
         return code
 
 
@@ -112,7 +117,7 @@ class Finder:
         entry = self.modules.get(name)
         if entry is None:
             return None
-        file, package, number = entry
+        file, package, number, _ = entry
         loader = _SnapshotLoader(name, file)
         loader.stem = os.path.join(self.directory, str(number))
         spec = ModuleSpec(name, loader, origin=file, is_package=package)
@@ -122,7 +127,7 @@ class Finder:
         return spec
 
     def source(self, file: str) -> str | None:
-        for path, _, number in self.modules.values():
+        for path, _, number, _ in self.modules.values():
             if path == file:
                 return _text(os.path.join(self.directory, f"{number}.py"))
         return None
