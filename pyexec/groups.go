@@ -47,7 +47,6 @@ func openGroups() groups {
 	if err := enableMemory(dir); err != nil {
 		return groups{why: fmt.Sprintf("the control group %s cannot be used: %v", dir, err)}
 	}
-	sweepGroups(dir)
 	return groups{dir: dir}
 }
 
@@ -117,11 +116,14 @@ func enableMemory(dir string) error {
 	return setGroup(dir, "cgroup.subtree_control", "+memory")
 }
 
-// sweepGroups removes what guards that were killed have left; one that something runs in stays.
-func sweepGroups(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, groupPrefix+"*"))
-	for _, g := range left {
-		os.Remove(g)
+// sweep removes what guards that were killed have left; a group that something runs in stays.
+func (g groups) sweep() {
+	if g.dir == "" {
+		return
+	}
+	left, _ := filepath.Glob(filepath.Join(g.dir, groupPrefix+"*"))
+	for _, dir := range left {
+		os.Remove(dir)
 	}
 }
 

@@ -75,7 +75,7 @@ func TestLeftGroups(t *testing.T) {
 		}
 	}
 	inGroup(t, used, "sleep", "1000")
-	openGroups()
+	g.sweep()
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
 		t.Errorf("the old group is still there: %v", err)
 	}

@@ -68,6 +68,7 @@ type guardServer struct {
 	procs     map[int]uint64       // pid of a group leader -> id of the spawn
 	templates map[uint64]*template // not yet reaped
 	grace     graces
+	bare      bareChildren
 
 	fencing atomic.Bool // from here on every end is the guard's doing
 
@@ -91,7 +92,7 @@ func runGuard(starts chan<- func()) error {
 	}
 	g := &guardServer{
 		conn: conn, boot: os.Getenv(guardBootEnv),
-		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, out: newOutbox(conn),
+		procs: map[int]uint64{}, grace: newGraces(), memory: newOOMWatch(), templates: map[uint64]*template{}, out: newOutbox(conn), bare: bareChildren{},
 		groups: newMemoryGroups(os.Getenv(guardBootEnv)), starts: starts,
 	}
 	if g.list, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {

@@ -70,7 +70,8 @@ var errUnforked = errors.New("the template has not forked the process")
 var errGuardGone = errors.New("the guard process is gone and every execution with it")
 
 // startGuard starts this binary again as a guard. It outlives the node for as long as its last duty takes.
-func startGuard(cfg Config, groups string) (*guard, error) {
+func startGuard(cfg Config, in groups) (*guard, error) {
+	in.sweep()
 	scratch, boot := cfg.Scratch, cfg.Boot
 	bounds, err := json.Marshal(cfg.Limits)
 	if err != nil {
@@ -94,7 +95,7 @@ func startGuard(cfg Config, groups string) (*guard, error) {
 	defer log.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{guardName}, Stderr: log, ExtraFiles: []*os.File{theirs},
-		Env: append(os.Environ(), guardBootEnv+"="+boot, guardLimitsEnv+"="+string(bounds), guardGroupsEnv+"="+groups),
+		Env: append(os.Environ(), guardBootEnv+"="+boot, guardLimitsEnv+"="+string(bounds), guardGroupsEnv+"="+in.dir),
 		// Its own session: a Ctrl-C in the node's terminal is not for it.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}

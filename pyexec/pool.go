@@ -113,7 +113,7 @@ func (p *Pool) Start(ctx context.Context) error {
 		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
 	}
 	p.groups = p.openGroups()
-	g, err := startGuard(p.cfg, p.groups.dir)
+	g, err := startGuard(p.cfg, p.groups)
 	if err != nil {
 		null.Close()
 		return err
@@ -231,7 +231,7 @@ func (p *Pool) Revive(ctx context.Context) error {
 	// Nothing of it is alive. A statement that it is still trying to make would come after the node is back, and be false
 	// of what runs then.
 	g.cmd.Process.Kill()
-	fresh, err := startGuard(p.cfg, p.groups.dir)
+	fresh, err := startGuard(p.cfg, p.groups)
 	if err != nil {
 		return err
 	}

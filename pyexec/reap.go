@@ -2,6 +2,7 @@ package pyexec
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -109,12 +110,11 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 		}
 	}
 	strays := map[int]bool{}
-	begun := time.Now().Add(execLimit)
 	alive := func() bool {
 		if g.rests(id, pgid) {
 			return true
 		}
-		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays, time.Now().Before(begun)) > 0 || !g.leaveGroup(id)
+		return unix.Kill(-pgid, unix.SIGKILL) != unix.ESRCH || g.killStrays(id, strays) > 0 || !g.leaveGroup(id)
 	}
 	if !alive() {
 		report()
@@ -134,14 +134,11 @@ func (g *guardServer) ended(id uint64, pgid int, ws syscall.WaitStatus, cpu int6
 	}()
 }
 
-// execLimit is how long a process may be without an environment because it is about to have one.
-const execLimit = 200 * time.Millisecond
-
 // killStrays kills the orphans of an executor that are in no group of ours (setsid, daemons): they came to the guard,
 // which is their subreaper, and are known by their environment. A dying process has none any more, so those once found
 // are kept in known until they are reaped. One that is about to become another program (exec) has none yet: whoever started
-// it goes on before it has, and may have ended since. So those without any count as alive while some may be new.
-func (g *guardServer) killStrays(id uint64, known map[int]bool, new bool) int {
+// it goes on before it has, and may have ended since. So those without any count as alive while they may be new.
+func (g *guardServer) killStrays(id uint64, known map[int]bool) int {
 	mark := executorMark(id)
 	children := g.children()
 	g.mu.Lock()
@@ -156,11 +153,31 @@ func (g *guardServer) killStrays(id uint64, known map[int]bool, new bool) int {
 			n++
 			known[pid] = true
 			unix.Kill(pid, unix.SIGKILL)
-		case new && len(env) == 0:
+		case len(env) == 0 && g.bare.mayBeNew(pid, time.Now()):
 			n++
 		}
 	}
+	g.bare.keep(children)
 	return n
+}
+
+// execLimit is how long a process may be without an environment because it is about to have one.
+const execLimit = 200 * time.Millisecond
+
+// bareChildren are children without an environment, by pid, and since when that is known. The guard's mu guards it.
+type bareChildren map[int]time.Time
+
+// mayBeNew says whether a child may be without an environment because it is about to have one.
+func (b bareChildren) mayBeNew(pid int, now time.Time) bool {
+	if _, known := b[pid]; !known {
+		b[pid] = now
+	}
+	return now.Sub(b[pid]) < execLimit
+}
+
+// keep forgets those that are no children any more.
+func (b bareChildren) keep(children []int) {
+	maps.DeleteFunc(b, func(pid int, _ time.Time) bool { return !slices.Contains(children, pid) })
 }
 
 // children lists the guard's children for less than ownChildren does: the guard starts processes from its main thread, and

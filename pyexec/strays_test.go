@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A process in a session of its own that is just becoming another program, so that nobody can tell yet whose it is, ends with
@@ -35,4 +36,23 @@ func TestStraysThatAreNew(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// A child that never has an environment holds executions up once, not each.
+func TestBareChildren(t *testing.T) {
+	t.Parallel()
+	b, now := bareChildren{}, time.Now()
+	for i, c := range []struct {
+		after time.Duration
+		want  bool
+	}{{0, true}, {execLimit - 1, true}, {execLimit, false}, {time.Hour, false}} {
+		if got := b.mayBeNew(7, now.Add(c.after)); got != c.want {
+			t.Errorf("%d: %v", i, got)
+		}
+		b.keep([]int{5, 7})
+	}
+	b.keep([]int{5})
+	if !b.mayBeNew(7, now.Add(time.Hour)) {
+		t.Error("another process of that number is not new")
+	}
 }

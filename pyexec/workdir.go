@@ -43,7 +43,7 @@ func (w *workDirs) take(name string) (workDir, error) {
 		if !ok {
 			break
 		}
-		// It was empty when it came back, long after it was made; what was done since has changed its state.
+		// It was empty when it came back; what was done since has changed its state.
 		if now, err := stateOf(d.path); err == nil && now == d.made {
 			return d, nil
 		}

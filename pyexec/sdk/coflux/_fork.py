@@ -228,7 +228,7 @@ class _Template:
         _ahead.reseed()
         mark = f"{number:020d}"
         self._take_mark(mark.encode())
-        while os.getppid() == between:
+        while between and os.getppid() == between:
             time.sleep(0.0002)
         # Only now, because it is also sent when a process gets a new parent.
         if self._prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) != 0 or os.getppid() != self._guard:
