@@ -1,4 +1,4 @@
-// Command python puts the newest CPython, which comes as a Go module, into a directory and prints where its interpreter is.
+// Command python puts CPython 3.14, which comes as a Go module, into a directory and prints where its interpreter is.
 package main
 
 import (
