@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// unknownQuestion is what a server says that is older than the question.
+const unknownQuestion = "it does not know the question "
+
 // answer replies to one question. It never waits for another node or for Raft's main loop.
 func (h *Host) answer(q question) answer {
 	a := answer{Node: h.id, Cluster: h.ClusterID(), Wall: time.Now().UnixNano()}
@@ -25,9 +28,11 @@ func (h *Host) answer(q question) answer {
 	switch q.Kind {
 	case askTerm:
 		a.Term = r.CurrentTerm()
-		a.Yes = a.Term == q.Term
+		a.Yes = a.Term == q.Term && !h.stream.mute()
 	case askStatus:
-		a.Status = h.status()
+		a.Term, a.Status = r.CurrentTerm(), h.status()
+	case askSeen:
+		a.Seen = h.seen.of(q.From)
 	case askAdopt:
 		h.adopt(q, &a)
 	case askRemoved:
@@ -35,12 +40,16 @@ func (h *Host) answer(q question) answer {
 	case askPromise:
 		h.promise(q, &a)
 	case askWithout:
+		if h.stream.mute() {
+			a.Err = "it is asking what was seen of itself"
+			return a
+		}
 		a.Term, a.Status, a.View = r.CurrentTerm(), h.status(), h.view(q.Without)
 	case askGivenUp:
 		l := h.cfg.Dir.current()
 		a.Yes = slices.Contains(l.GivenUp, q.Cluster)
 	default:
-		a.Err = fmt.Sprintf("it does not know the question %q", q.Kind)
+		a.Err = fmt.Sprintf(unknownQuestion+"%q", q.Kind)
 	}
 	return a
 }

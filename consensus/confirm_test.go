@@ -149,16 +149,17 @@ func TestBufferedRepliesConfirmNothing(t *testing.T) {
 	})
 }
 
+// testerTransport calls as a node of n's cluster would.
+func testerTransport(c *testCluster, n *testNode) *raft.NetworkTransport {
+	stream := newStreamLayer("tester", n.host.ClusterID, &subListener{done: make(chan struct{})}, c.net.Host("tester"), c.lookup)
+	close(stream.voice)
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: stream, Timeout: time.Minute, Logger: hclog.NewNullLogger()})
+}
+
 // forceElection makes a node a candidate at once, as the target of a transfer of leadership.
 func forceElection(t *testing.T, c *testCluster, n *testNode) {
 	t.Helper()
-	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: &streamLayer{
-			id: "tester", cluster: n.host.ClusterID, sub: &subListener{done: make(chan struct{})},
-			network: c.net.Host("tester"), lookup: c.lookup, conns: map[*streamConn]struct{}{},
-		},
-		Timeout: 10 * time.Second, Logger: hclog.NewNullLogger(),
-	})
+	trans := testerTransport(c, n)
 	defer trans.Close()
 	var resp raft.TimeoutNowResponse
 	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}}

@@ -55,6 +55,8 @@ type lineage struct {
 	Promise   promise  `json:"promise,omitzero"`   // the one cluster this node helps to create
 	GivenUp   []string `json:"givenUp,omitempty"`  // clusters of its own that it will never create
 	Leaving   string   `json:"leaving,omitempty"`  // the id whose log is about to be moved aside
+	Spoke     string   `json:"spoke,omitempty"`    // the last boot in which NodeID had a voice (rules A26)
+	Behind    string   `json:"behind,omitempty"`   // why the log of NodeID must not be used any more
 	Former    []string `json:"former,omitempty"`   // ids whose log was moved aside as damaged: they never come back
 }
 
@@ -168,6 +170,9 @@ func (d *Dir) load() error {
 	if d.boot <= d.lineage.Boot {
 		d.boot = laterID(d.lineage.Boot) // the clock went back: later boots compare greater all the same
 	}
+	if d.lineage.NodeID != id.NodeID {
+		d.lineage.Spoke, d.lineage.Behind = "", ""
+	}
 	d.lineage.NodeID, d.lineage.Boot, d.lineage.Removed = id.NodeID, d.boot, false
 	d.lineage.left(id.NodeID)
 	return d.save(d.lineage)
@@ -250,6 +255,18 @@ func (d *Dir) Held() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.lineage.Held
+}
+
+// behind is the damage of a log that was found to lack what this node had acknowledged.
+func (d *Dir) behind() error {
+	if why := d.current().Behind; why != "" {
+		return d.outdated(why)
+	}
+	return nil
+}
+
+func (d *Dir) outdated(why string) error {
+	return &DamageError{File: filepath.Join(d.path, "raft", "log.db"), Reason: why}
 }
 
 // Former are the ids that this node once had and gave up because their log was damaged.

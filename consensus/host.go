@@ -24,6 +24,7 @@ type Host struct {
 	confirms *confirmer
 	events   *eventQueue
 	members  *membership
+	seen     *sightings
 	notify   chan bool
 
 	raft   *raft.Raft // set by Start
@@ -59,13 +60,16 @@ func Open(cfg Config) (*Host, error) {
 	id := cfg.Dir.Identity().NodeID
 	h := &Host{cfg: cfg, id: id, notify: make(chan bool), halted: make(chan struct{}), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if err := cfg.Dir.behind(); err != nil {
+		h.cancel()
+		return nil, err
+	}
 	if err := h.openStores(); err != nil {
 		h.cancel()
 		return nil, err
 	}
-	h.stream = &streamLayer{
-		id: id, cluster: h.ClusterID, sub: cfg.Mux.subs[tagRaft], network: cfg.Network, lookup: cfg.Lookup, conns: map[*streamConn]struct{}{},
-	}
+	h.stream = newStreamLayer(id, h.ClusterID, cfg.Mux.subs[tagRaft], cfg.Network, cfg.Lookup)
+	h.seen = openSightings(cfg.Dir)
 	h.asker = newAsker(id, cfg.Network, cfg.Lookup)
 	h.answers = &answerer{sub: cfg.Mux.subs[tagQuestion], reply: h.answer, logger: cfg.Logger.Named("questions")}
 	h.confirms = &confirmer{
@@ -164,6 +168,8 @@ func (h *Host) Start() error {
 	h.confirms.start(h.ctx)
 	h.goFunc(h.watchLeadership)
 	h.goFunc(h.rememberPeers)
+	h.goFunc(h.speakUp)
+	h.goFunc(h.watchOthers)
 	if h.cfg.BootstrapExpect > 1 && !h.cfg.Dir.Held() {
 		h.goFunc(h.createTogether)
 	}

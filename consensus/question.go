@@ -23,7 +23,8 @@ import (
 // What can be asked.
 const (
 	askTerm    = "term"    // is your term still T? (rules A5)
-	askStatus  = "status"  // how far are you?
+	askStatus  = "status"  // how far are you, and in which term?
+	askSeen    = "seen"    // what have you seen of me? (sights.go)
 	askAdopt   = "adopt"   // will you belong to this cluster?
 	askRemoved = "removed" // you were removed from this cluster
 	askPromise = "promise" // do you promise to let From create this cluster? (rules A11)
@@ -55,6 +56,7 @@ type answer struct {
 	Status  *status `json:"status,omitempty"`
 	Promise promise `json:"promise,omitzero"` // to whom the promise went instead
 	View    *view   `json:"view,omitempty"`
+	Seen    sight   `json:"seen,omitzero"`
 }
 
 // status is how far a server is.
@@ -65,6 +67,7 @@ type status struct {
 	LastTerm  uint64 `json:"lastTerm"`
 	Contact   int64  `json:"contact"` // milliseconds since the leader was last heard; -1 = never
 
+	Mute   bool     `json:"mute,omitempty"`   // it asks what was seen of it, and takes no part yet
 	Former []string `json:"former,omitempty"` // ids that it had before and gave up as damaged
 }
 

@@ -55,15 +55,28 @@ func contact(r *raft.Raft) time.Duration {
 	return time.Since(last)
 }
 
+// lastEntry is the last one in the log, or in the newest snapshot where that reaches further.
+func lastEntry(r *raft.Raft) (index, term uint64) {
+	stats := r.Stats()
+	number := func(name string) uint64 {
+		n, _ := strconv.ParseUint(stats[name], 10, 64)
+		return n
+	}
+	index, term = number("last_log_index"), number("last_log_term")
+	if snap := number("last_snapshot_index"); snap > index {
+		return snap, number("last_snapshot_term")
+	}
+	return index, term
+}
+
 // status is what other nodes are told of this one's log.
 func (h *Host) status() *status {
-	s := &status{Boot: h.cfg.Dir.Identity().Boot, HasState: h.HasState(), Contact: -1, Former: h.cfg.Dir.Former()}
+	s := &status{Mute: h.stream.mute(), Boot: h.cfg.Dir.Identity().Boot, HasState: h.HasState(), Contact: -1, Former: h.cfg.Dir.Former()}
 	r, ok := h.running()
 	if !ok {
 		return s
 	}
-	s.LastIndex = r.LastIndex()
-	s.LastTerm, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
+	s.LastIndex, s.LastTerm = lastEntry(r)
 	if c := contact(r); c >= 0 {
 		s.Contact = c.Milliseconds()
 	}

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -20,6 +21,8 @@ type streamLayer struct {
 	sub     net.Listener
 	network Network
 	lookup  func(id string) (string, bool)
+	voice   chan struct{} // closed when this node may take part: until then Raft hears nobody and nobody hears it (mute.go)
+	done    chan struct{} // closed by Close
 
 	mu     sync.Mutex // guards the rest
 	conns  map[*streamConn]struct{}
@@ -28,17 +31,44 @@ type streamLayer struct {
 
 var _ raft.StreamLayer = (*streamLayer)(nil)
 
+// newStreamLayer makes one without a voice.
+func newStreamLayer(id string, cluster func() string, sub net.Listener, network Network, lookup func(string) (string, bool)) *streamLayer {
+	return &streamLayer{
+		id: id, cluster: cluster, sub: sub, network: network, lookup: lookup,
+		voice: make(chan struct{}), done: make(chan struct{}), conns: map[*streamConn]struct{}{},
+	}
+}
+
 func (s *streamLayer) Accept() (net.Conn, error) {
 	c, err := s.sub.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return s.track(c, true)
+	select {
+	case <-s.voice:
+		return s.track(c, true)
+	case <-s.done:
+		c.Close()
+		return nil, net.ErrClosed
+	}
+}
+
+// mute tells whether this node takes no part yet.
+func (s *streamLayer) mute() bool {
+	select {
+	case <-s.voice:
+		return false
+	default:
+		return true
+	}
 }
 
 func (s *streamLayer) Addr() net.Addr { return idAddr(s.id) }
 
 func (s *streamLayer) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if s.mute() {
+		return nil, errors.New("this node takes no part before the other voters have told what they saw of it")
+	}
 	addr, ok := s.lookup(string(id))
 	if !ok {
 		return nil, fmt.Errorf("no address is known for the node %s: gossip has not seen it", id)
@@ -91,6 +121,9 @@ func (s *streamLayer) track(c net.Conn, ungreeted bool) (net.Conn, error) {
 // Close ends the listener and all connections: Raft's transport would leave both kinds open.
 func (s *streamLayer) Close() error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.done)
+	}
 	s.closed = true
 	open := make([]*streamConn, 0, len(s.conns))
 	for c := range s.conns {
