@@ -133,6 +133,43 @@ func TestNodeWithDamagedSnapshotComesBack(t *testing.T) {
 	})
 }
 
+// TestRolledBackNodeComesBack puts a copy of a data directory back that was taken before the node's last start.
+func TestRolledBackNodeComesBack(t *testing.T) {
+	t.Parallel()
+	m := startMesh(t, 3)
+	rest := m.others(m.leader())
+	victim, other := rest[0], rest[1]
+	m.value(victim, m.submit(victim, "single", "copied", ""))
+	m.settle(patience)
+	victim.killed()
+	copied := victim.dir + ".copy"
+	if err := os.CopyFS(copied, os.DirFS(victim.dir)); err != nil {
+		t.Fatal(err)
+	}
+	victim.start()
+	m.ready()
+	await(t, patience, func() string {
+		var life struct{ Spoke string }
+		was, err := os.ReadFile(filepath.Join(victim.dir, "lineage"))
+		if err := errors.Join(err, json.NewDecoder(bytes.NewReader(was)).Decode(&life)); err != nil {
+			return err.Error()
+		}
+		seen, err := os.ReadFile(filepath.Join(other.dir, "seen"))
+		if err != nil || life.Spoke == "" || !bytes.Contains(seen, []byte(life.Spoke)) {
+			return fmt.Sprintf("%s has not written down that %s was started again: %v", other.name, victim.name, err)
+		}
+		return ""
+	})
+	m.comesBack(victim, func() {
+		if err := errors.Join(os.RemoveAll(victim.dir), os.Rename(copied, victim.dir)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if log, _ := os.ReadFile(victim.log); !bytes.Contains(log, []byte("it has been started since, and does not know of it")) {
+		t.Errorf("the log of %s does not say why:\n%s", victim.name, victim.tail(20))
+	}
+}
+
 // TestRunningLeaderFindsDamage damages the log under the running leader, which notices when it sends a node what that one
 // has missed: it stops, and comes back in the same process.
 func TestRunningLeaderFindsDamage(t *testing.T) {
