@@ -65,6 +65,41 @@ def t():
 	}
 }
 
+// Threading's own handler of forks is spared only the fork of the executor: in one it works as always, also when user code forks.
+// Imports of the interpreter's start that use threading change nothing about it.
+func TestThreadsOfExecutors(t *testing.T) {
+	t.Parallel()
+	dir := source(t, map[string]string{"m.py": `
+import concurrent.futures, os, threading
+from coflux import task
+
+lock = threading._active_limbo_lock
+
+@task()
+def t():
+    spared = threading._active_limbo_lock is lock
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        squares = list(pool.map(lambda n: n * n, range(3)))
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    names = [thread is threading.main_thread() for thread in threading.enumerate()]
+    pid = os.fork()
+    if pid == 0:
+        os._exit(len(threading.enumerate()) + (other.is_alive() << 1) + (threading.main_thread().is_alive() << 2))
+    child = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    stop.set()
+    other.join()
+    return [spared, squares, names, child]
+`})
+	for _, way := range ways {
+		e := newEngine(t, func(c *Config) { c.Executor, c.Path, c.Modules = way, []string{dir}, []string{"m"} })
+		if h := e.start(Job{Module: "m", Target: "t"}).wait(t); string(h.value) != "[true,[0,1,4],[true,false],5]" {
+			t.Errorf("%s: %v %s", way, h.ends(), h.logs)
+		}
+	}
+}
+
 // What cannot be forked is said in a sentence, and works all the same; other modules are not touched by it.
 func TestUnfitModules(t *testing.T) {
 	t.Parallel()

@@ -34,6 +34,7 @@ var mutations = []struct{ name, by, file, old, new string }{
 	{"forked executors have no group", "ForkedIsLikeSpawned", "template.go", "		unix.Setpgid(pid, pid) //", "		//"},
 	{"forked executors have the number of their template", "ForkedAreApart", "sdk/coflux/_fork.py", "        self._environ[self._name] = mark\n", ""},
 	{"orphans are not listed", "NothingIsLeftBehind", "reap.go", "			pids, rest = append(pids, rest), 0\n", "			rest = 0\n"},
+	{"forks of user code keep threads", "ThreadsOfExecutors", "sdk/coflux/_ahead.py", "        handler.__code__ = code", "        pass"},
 	{"threads are forked", "UnfitModules", "sdk/coflux/_ahead.py", "    if _thread._count() > 0:", "    if False:"},
 	{"descriptors of others stay open", "ForkedIsLikeSpawned", "sdk/coflux/_fork.py", "        os.closerange(low, highest + 1)\n", ""},
 	{"old code stays imported", "ReloadOfTemplates", "lane.go", "\t\t\tp.shut(l, laneOff)\n\t\t\tdelete(", "\t\t\tdelete("},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -125,7 +126,9 @@ func (c *chaos) nemesis(r *rand.Rand) {
 	for c.wait(upTo(r, 200*time.Millisecond, 2*time.Second)) {
 		n := c.m.nodes[r.IntN(3)]
 		c.faults.Add(1)
-		switch kind := r.IntN(10); {
+		switch kind := r.IntN(11); {
+		case kind == 10:
+			c.putBack(n, r)
 		case kind < 4:
 			c.m.hist.nemesis("kill", n)
 			n.killed()
@@ -152,6 +155,37 @@ func (c *chaos) nemesis(r *rand.Rand) {
 			c.wait(upTo(r, 0, time.Second))
 			n.start()
 		}
+	}
+}
+
+// putBack starts a node with an older copy of its data directory, once the others have seen what it lacks.
+func (c *chaos) putBack(n *node, r *rand.Rand) {
+	t := c.m.t
+	n.killed()
+	copied := n.dir + ".copy"
+	if err := os.CopyFS(copied, os.DirFS(n.dir)); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	for _, other := range c.m.others(n) {
+		await(t, patience, func() string { return other.sawLife(n) })
+	}
+	c.wait(upTo(r, 0, 2*time.Second))
+	n.killed()
+	c.m.hist.nemesis("put back", n)
+	if err := errors.Join(os.RemoveAll(n.dir), os.Rename(copied, n.dir)); err != nil {
+		t.Fatal(err)
+	}
+	said := func() int {
+		log, _ := os.ReadFile(n.log)
+		return strings.Count(string(log), "it is older than what the node")
+	}
+	before := said()
+	n.id = ""
+	n.start()
+	c.m.ready()
+	if said() == before {
+		t.Errorf("%s takes part with an older copy of its data", n.name)
 	}
 }
 

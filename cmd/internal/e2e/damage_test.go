@@ -148,18 +148,7 @@ func TestRolledBackNodeComesBack(t *testing.T) {
 	}
 	victim.start()
 	m.ready()
-	await(t, patience, func() string {
-		var life struct{ Spoke string }
-		was, err := os.ReadFile(filepath.Join(victim.dir, "lineage"))
-		if err := errors.Join(err, json.NewDecoder(bytes.NewReader(was)).Decode(&life)); err != nil {
-			return err.Error()
-		}
-		seen, err := os.ReadFile(filepath.Join(other.dir, "seen"))
-		if err != nil || life.Spoke == "" || !bytes.Contains(seen, []byte(life.Spoke)) {
-			return fmt.Sprintf("%s has not written down that %s was started again: %v", other.name, victim.name, err)
-		}
-		return ""
-	})
+	await(t, patience, func() string { return other.sawLife(victim) })
 	m.comesBack(victim, func() {
 		if err := errors.Join(os.RemoveAll(victim.dir), os.Rename(copied, victim.dir)); err != nil {
 			t.Fatal(err)
@@ -168,6 +157,20 @@ func TestRolledBackNodeComesBack(t *testing.T) {
 	if log, _ := os.ReadFile(victim.log); !bytes.Contains(log, []byte("it has been started since, and does not know of it")) {
 		t.Errorf("the log of %s does not say why:\n%s", victim.name, victim.tail(20))
 	}
+}
+
+// sawLife waits for "": n has written down that other was started as it runs now, or ran last.
+func (n *node) sawLife(other *node) string {
+	var life struct{ Spoke string }
+	was, err := os.ReadFile(filepath.Join(other.dir, "lineage"))
+	if err := errors.Join(err, json.NewDecoder(bytes.NewReader(was)).Decode(&life)); err != nil {
+		return err.Error()
+	}
+	seen, err := os.ReadFile(filepath.Join(n.dir, "seen"))
+	if err != nil || life.Spoke == "" || !bytes.Contains(seen, []byte(life.Spoke)) {
+		return fmt.Sprintf("%s has not written down that %s was started again: %v", n.name, other.name, err)
+	}
+	return ""
 }
 
 // TestRunningLeaderFindsDamage damages the log under the running leader, which notices when it sends a node what that one

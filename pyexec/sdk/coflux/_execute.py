@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import sys
@@ -115,7 +116,7 @@ def _flush() -> None:
 def _leave() -> None:
     # As the interpreter ends, without the time it takes to tear every module down.
     threading = sys.modules.get("threading")
-    if threading is not None:
+    if threading is not None and (_thread._count() or threading._threading_atexits):  # else there is nothing to wait for
         threading._shutdown()
     atexit._run_exitfuncs()
     _flush()

@@ -113,6 +113,7 @@ class _Template:
             _ahead.reseed()
         _rehearsal.rehearse()
         gc.collect()
+        self._give_back = _ahead.spare_threading()
         gc.freeze()  # a collection in an executor would copy every page otherwise
         self._highest = max(int(name) for name in os.listdir("/proc/self/fd"))
         _send(self._control, {"ready": True})
@@ -213,6 +214,7 @@ class _Template:
         return None
 
     def _become(self, number: int, requests: dict[int, list[int]], between: int) -> None:
+        self._give_back()
         fds = requests[number]
         highest = max(self._highest, *(fd for fds in requests.values() for fd in fds))
         for own, fd in enumerate(fds):
