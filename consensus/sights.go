@@ -123,15 +123,18 @@ func (s *sightings) note(servers []string, said map[string]answer) error {
 func (h *Host) watchOthers() {
 	ticker := time.NewTicker(h.cfg.scaled(time.Second))
 	defer ticker.Stop()
+	told := false
 	for {
 		var servers []string
 		for _, s := range h.Servers() {
 			servers = append(servers, s.ID)
 		}
 		if others := h.otherVoters(); len(others) > 0 {
-			if err := h.seen.note(servers, h.askAll(others, question{Kind: askStatus})); err != nil {
-				h.cfg.Logger.Warn("what was seen of the other nodes was not written down", "error", err)
+			err := h.seen.note(servers, h.askAll(others, question{Kind: askStatus}))
+			if err != nil && !told {
+				h.cfg.Logger.Warn("what was seen of the other nodes was not written down; it is tried again", "error", err)
 			}
+			told = err != nil
 		}
 		select {
 		case <-ticker.C:

@@ -57,16 +57,18 @@ func BenchmarkHello(b *testing.B) {
 }
 
 // BenchmarkSaturated keeps 8 executions going. Beside it is what the machine does at that moment: how many processes a
-// Python that has imported the package forks, and reaps, a second, eight at a time, when they end at once, and when each
-// first runs a body that it reads from a pipe and answers, with nobody to guard it, to schedule it or to read its output.
+// Python that has imported the package forks, and reaps, a second: eight at a time, which keeps two processors busy; one after the
+// other; and eight at a time when each first runs a body that it reads from a pipe and answers, with nobody to guard it, to
+// schedule it or to read its output.
 func BenchmarkSaturated(b *testing.B) {
 	for _, way := range ways {
 		b.Run(way, func(b *testing.B) {
 			e := newEngine(b, func(c *Config) { c.Warm, c.Executor = 4, way })
 			b.SetParallelism(8 / runtime.GOMAXPROCS(0))
 			e.settled(4)
-			rate1, cost1 := e.bareForks(b, "pass")
-			body1, _ := e.bareForks(b, bareBody)
+			rate1, cost1 := e.bareForks(b, 8, "pass")
+			one1, _ := e.bareForks(b, 1, "pass")
+			body1, _ := e.bareForks(b, 8, bareBody)
 			used := e.cpu()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
@@ -78,12 +80,15 @@ func BenchmarkSaturated(b *testing.B) {
 			rate := float64(b.N) / b.Elapsed().Seconds()
 			e.settled(4)
 			after := e.cpu()
-			rate2, cost2 := e.bareForks(b, "pass")
-			body2, _ := e.bareForks(b, bareBody)
-			bare, bodies := (rate1+rate2)/2, (body1+body2)/2
+			rate2, cost2 := e.bareForks(b, 8, "pass")
+			one2, _ := e.bareForks(b, 1, "pass")
+			body2, _ := e.bareForks(b, 8, bareBody)
+			bare, one, bodies := (rate1+rate2)/2, (one1+one2)/2, (body1+body2)/2
 			b.ReportMetric(rate, "exec/s")
 			b.ReportMetric(bare, "bare-forks/s")
 			b.ReportMetric(100*rate/bare, "%-of-bare")
+			b.ReportMetric(one, "one-by-one/s")
+			b.ReportMetric(100*rate/one, "%-of-one-by-one")
 			b.ReportMetric(bodies, "bare-bodies/s")
 			b.ReportMetric(100*rate/bodies, "%-of-bodies")
 			b.ReportMetric((cost1+cost2)/2, "bare-cpu-µs/fork")
@@ -96,7 +101,7 @@ func BenchmarkSaturated(b *testing.B) {
 // bareBody is what an executor does, as a process by itself.
 const bareBody = "body()"
 
-// bareScript forks and reaps for half a second, eight at a time.
+// bareScript forks and reaps for half a second, as many at a time as it is told.
 const bareScript = `
 import gc, os, sys, time
 import coflux._execute, coflux._rehearsal
@@ -117,12 +122,14 @@ if sys.argv[1] != "pass":
 gc.collect()
 gc.freeze()
 begin, used, n, running = time.monotonic(), os.times(), 0, 0
-while time.monotonic() < begin + 0.5 or running:
-    while running < 8 and time.monotonic() < begin + 0.5:
+while True:
+    while running < int(sys.argv[2]) and time.monotonic() < begin + 0.5:
         if os.fork() == 0:
             exec(work)
             os._exit(0)
         running += 1
+    if not running:
+        break
     os.wait()
     running -= 1
     n += 1
@@ -131,8 +138,8 @@ print(n / (time.monotonic() - begin), (sum(os.times()[:4]) - sum(used[:4])) * 1e
 
 // bareForks is the rate at which a Python forks, with nothing around it, processes that do some work, and the microseconds
 // of processor time for one.
-func (e *engine) bareForks(b *testing.B, work string) (rate, cost float64) {
-	cmd := exec.Command(e.pool.py.argv[0], "-c", bareScript, work)
+func (e *engine) bareForks(b *testing.B, atOnce int, work string) (rate, cost float64) {
+	cmd := exec.Command(e.pool.py.argv[0], "-c", bareScript, work, strconv.Itoa(atOnce))
 	cmd.Env = mergeEnv(os.Environ(), e.pool.py.env)
 	out, err := cmd.Output()
 	if err != nil {

@@ -35,8 +35,10 @@ func GuardMain() bool {
 		return false
 	}
 	// PDEATHSIG is sent when the thread that forked ends: this goroutine keeps its thread until the process ends. It does
-	// nothing else, because waking a thread of its own for each message costs more than most messages.
+	// nothing else, because waking a thread of its own for each message costs more than most messages. For the same reason
+	// there is one processor: with a second Go has threads look for work that one does in some microseconds.
 	runtime.LockOSThread()
+	runtime.GOMAXPROCS(1)
 	starts := make(chan func())
 	go func() {
 		defer close(starts)
@@ -78,6 +80,7 @@ type guardServer struct {
 
 	until int64       // deadline in boottime nanoseconds, 0 = none; owned by the main loop
 	peers []Statement // owned by the main loop
+	rings time.Time   // when a wait of the main loop ends at the latest, zero = it does not; owned by that
 	out   *outbox
 }
 
@@ -141,7 +144,7 @@ func (g *guardServer) serve() (quiet bool) {
 			if late {
 				return false
 			}
-			late = boottime() >= g.until
+			late = g.until > 0 && boottime() >= g.until
 			continue
 		case err != nil:
 			return false
@@ -155,28 +158,34 @@ func (g *guardServer) serve() (quiet bool) {
 	}
 }
 
-// receive takes a waiting packet, else waits for one until the deadline.
+// receive takes a waiting packet, else waits for one, at most until the deadline. A timer is only set where none will ring
+// before: to set one costs more than most messages.
 func (g *guardServer) receive(buf, oob []byte, deadline time.Time) (guardMessage, []int, error) {
 	raw, err := g.conn.SyscallConn()
 	if err != nil {
 		return guardMessage{}, nil, err
 	}
-	// Cleared first: a deadline in the past would hide a waiting packet.
-	g.conn.SetReadDeadline(time.Time{})
+	if !deadline.IsZero() && (g.rings.IsZero() || deadline.Before(g.rings)) {
+		g.rings = deadline
+		g.conn.SetReadDeadline(deadline)
+	}
 	n, on := 0, 0
 	var rerr error
-	first := true
-	err = raw.Read(func(fd uintptr) bool {
+	take := func(fd uintptr) {
 		n, on, _, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-		if rerr == unix.EAGAIN || rerr == unix.EINTR {
-			if first && !deadline.IsZero() {
-				g.conn.SetReadDeadline(deadline)
-			}
-			first = false
-			return false
-		}
-		return true
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		take(fd)
+		return rerr != unix.EAGAIN && rerr != unix.EINTR
 	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// It hides a packet that waits.
+		g.rings = time.Time{}
+		g.conn.SetReadDeadline(time.Time{})
+		if err = raw.Control(take); err == nil && (rerr == unix.EAGAIN || rerr == unix.EINTR) {
+			err = os.ErrDeadlineExceeded
+		}
+	}
 	if err != nil {
 		return guardMessage{}, nil, err
 	}

@@ -89,13 +89,29 @@ func sendMessage(c *net.UnixConn, m guardMessage, files []*os.File, timeout time
 		}
 		oob = unix.UnixRights(fds...)
 	}
-	c.SetWriteDeadline(time.Now().Add(timeout))
-	if _, _, err := c.WriteMsgUnix(b, oob, nil); errors.Is(err, syscall.EMSGSIZE) {
+	if err = sendNow(c, b, oob); err != nil {
+		c.SetWriteDeadline(time.Now().Add(timeout))
+		_, _, err = c.WriteMsgUnix(b, oob, nil)
+	}
+	if errors.Is(err, syscall.EMSGSIZE) {
 		return fmt.Errorf("%w: %d KiB do not fit into the socket", errTooLong, len(b)>>10)
 	} else if err != nil {
 		return fmt.Errorf("write to the control socket: %w", err)
 	}
 	return nil
+}
+
+// sendNow writes one packet if that is possible at once: most are, and a deadline costs more than the packet.
+func sendNow(c *net.UnixConn, b, oob []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	if err := raw.Control(func(fd uintptr) { serr = unix.Sendmsg(int(fd), b, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) }); err != nil {
+		return err
+	}
+	return serr
 }
 
 // errTooLong means that a message was not sent because of its size; the guard is well.

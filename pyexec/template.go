@@ -57,19 +57,7 @@ func (g *guardServer) askFor(m guardMessage, fds []int) bool {
 
 // ask does not wait: a template that does not read must not hold the guard up.
 func (t *template) ask(id uint64, fds []int) error {
-	raw, err := t.conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("the template's socket cannot be used: %w", err)
-	}
-	text := fmt.Appendf(nil, `{"id":%d}`, id)
-	var serr error
-	err = raw.Control(func(fd uintptr) {
-		serr = unix.Sendmsg(int(fd), text, unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	})
-	if err != nil {
-		return fmt.Errorf("the template's socket cannot be used: %w", err)
-	}
-	return serr
+	return sendNow(t.conn, fmt.Appendf(nil, `{"id":%d}`, id), unix.UnixRights(fds...))
 }
 
 // template starts one; it is called by the thread that starts processes.
