@@ -162,13 +162,13 @@ func (c *chaos) nemesis(r *rand.Rand) {
 func (c *chaos) putBack(n *node, r *rand.Rand) {
 	t := c.m.t
 	n.killed()
-	copied := n.dir + ".copy"
+	copied, life := n.dir+".copy", n.life()
 	if err := os.CopyFS(copied, os.DirFS(n.dir)); err != nil {
 		t.Fatal(err)
 	}
 	n.start()
 	for _, other := range c.m.others(n) {
-		await(t, patience, func() string { return other.sawLife(n) })
+		await(t, patience, func() string { return other.sawLife(n, life) })
 	}
 	c.wait(upTo(r, 0, 2*time.Second))
 	n.killed()
@@ -180,13 +180,14 @@ func (c *chaos) putBack(n *node, r *rand.Rand) {
 		log, _ := os.ReadFile(n.log)
 		return strings.Count(string(log), "it is older than what the node")
 	}
-	before := said()
+	before, old := said(), n.id
 	n.id = ""
 	n.start()
 	c.m.ready()
 	if said() == before {
 		t.Errorf("%s takes part with an older copy of its data", n.name)
 	}
+	c.m.forgotten(old) // until it votes again the mesh survives no other fault
 }
 
 // client works through random nodes until the time is over.

@@ -142,13 +142,13 @@ func TestRolledBackNodeComesBack(t *testing.T) {
 	m.value(victim, m.submit(victim, "single", "copied", ""))
 	m.settle(patience)
 	victim.killed()
-	copied := victim.dir + ".copy"
+	copied, life := victim.dir+".copy", victim.life()
 	if err := os.CopyFS(copied, os.DirFS(victim.dir)); err != nil {
 		t.Fatal(err)
 	}
 	victim.start()
 	m.ready()
-	await(t, patience, func() string { return other.sawLife(victim) })
+	await(t, patience, func() string { return other.sawLife(victim, life) })
 	m.comesBack(victim, func() {
 		if err := errors.Join(os.RemoveAll(victim.dir), os.Rename(copied, victim.dir)); err != nil {
 			t.Fatal(err)
@@ -159,15 +159,22 @@ func TestRolledBackNodeComesBack(t *testing.T) {
 	}
 }
 
-// sawLife waits for "": n has written down that other was started as it runs now, or ran last.
-func (n *node) sawLife(other *node) string {
-	var life struct{ Spoke string }
-	was, err := os.ReadFile(filepath.Join(other.dir, "lineage"))
-	if err := errors.Join(err, json.NewDecoder(bytes.NewReader(was)).Decode(&life)); err != nil {
-		return err.Error()
+// life is the last start of a node with which it took part.
+func (n *node) life() string {
+	n.m.t.Helper()
+	var l struct{ Spoke string }
+	was, err := os.ReadFile(filepath.Join(n.dir, "lineage"))
+	if err := errors.Join(err, json.NewDecoder(bytes.NewReader(was)).Decode(&l)); err != nil || l.Spoke == "" {
+		n.m.t.Fatal(l, err)
 	}
+	return l.Spoke
+}
+
+// sawLife is "" when n has written down that other took part in a life after the given one.
+func (n *node) sawLife(other *node, after string) string {
+	life := other.life()
 	seen, err := os.ReadFile(filepath.Join(n.dir, "seen"))
-	if err != nil || life.Spoke == "" || !bytes.Contains(seen, []byte(life.Spoke)) {
+	if err != nil || life == after || !bytes.Contains(seen, []byte(life)) {
 		return fmt.Sprintf("%s has not written down that %s was started again: %v", n.name, other.name, err)
 	}
 	return ""
