@@ -32,7 +32,7 @@ func (h *Host) answer(q question) answer {
 	case askStatus:
 		a.Term, a.Status = r.CurrentTerm(), h.status()
 	case askSeen:
-		a.Seen = h.seen.of(q.From)
+		a.Seen, a.Status, a.View = h.seen.of(q.From), h.status(), &view{Voters: h.voterIDs()}
 	case askAdopt:
 		h.adopt(q, &a)
 	case askRemoved:

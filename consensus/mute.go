@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -27,28 +28,28 @@ func (h *Host) newcomer() bool {
 func (h *Host) heardOut() bool {
 	index, term := lastEntry(h.raft)
 	me := own{life: h.cfg.Dir.current().Spoke, term: h.raft.CurrentTerm(), status: status{LastIndex: index, LastTerm: term}}
-	others := h.otherVoters()
-	heard := map[string]bool{}
+	heard := hearing{self: h.id, voters: h.voterIDs(), at: me.status, from: map[string]bool{}}
 	var enough time.Time // since when
 	ticker := time.NewTicker(h.cfg.scaled(tick) / 10)
 	defer ticker.Stop()
 	for {
-		for id, a := range h.askAll(others, question{Kind: askSeen}) {
+		for id, a := range h.askAll(h.whoMayKnow(), question{Kind: askSeen}) {
 			if why := me.lacks(a.Seen); why != "" {
 				h.fallBehind(fmt.Sprintf("it is older than what the node %s saw of this node: %s; it was put back from a copy, or its disk lost what it had stored", id, why))
 				return false
 			}
-			heard[id] = true
+			heard.add(id, a)
 		}
-		if len(heard) > len(others)/2 {
+		some, others := heard.count()
+		if some > others/2 {
 			return true
 		}
-		if quorum := (len(others)+1)/2 + 1; len(heard) >= max(1, quorum-1) {
+		if quorum := (others+1)/2 + 1; some >= max(1, quorum-1) {
 			if enough.IsZero() {
 				enough = time.Now()
 			}
 			if time.Since(enough) >= h.cfg.scaled(hearOut) {
-				h.cfg.Logger.Warn("takes part although not all voters have told what they saw of this node", "heard", len(heard), "voters", len(others)+1)
+				h.cfg.Logger.Warn("takes part although not all voters have told what they saw of this node", "heard", some, "of", others)
 				return true
 			}
 		}
@@ -58,6 +59,51 @@ func (h *Host) heardOut() bool {
 			return false
 		}
 	}
+}
+
+// whoMayKnow are the other voters of this node's configuration, and whoever else of its cluster is alive: while it was away
+// all of the former may have been replaced by others.
+func (h *Host) whoMayKnow() []string {
+	ids := h.otherVoters()
+	for _, m := range h.cfg.Members() {
+		if m.ID != h.id && m.ClusterID == h.ClusterID() && !slices.Contains(ids, m.ID) {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+// hearing is who has answered, and who votes by the newest log among those that did.
+type hearing struct {
+	self   string
+	voters []string
+	at     status // the end of the log that says so
+	from   map[string]bool
+}
+
+func (g *hearing) add(id string, a answer) {
+	g.from[id] = true
+	if a.Status == nil || a.View == nil || len(a.View.Voters) == 0 {
+		return // an older server
+	}
+	newer := a.Status.LastTerm > g.at.LastTerm || (a.Status.LastTerm == g.at.LastTerm && a.Status.LastIndex > g.at.LastIndex)
+	if newer {
+		g.voters, g.at = a.View.Voters, *a.Status
+	}
+}
+
+// count is how many of the other voters have answered, and how many there are.
+func (g *hearing) count() (some, others int) {
+	for _, id := range g.voters {
+		if id == g.self {
+			continue
+		}
+		others++
+		if g.from[id] {
+			some++
+		}
+	}
+	return some, others
 }
 
 // fallBehind ends a node whose log lacks what it once acknowledged. It is written down first, so the next start does not

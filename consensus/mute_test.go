@@ -2,8 +2,10 @@ package consensus
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -181,6 +183,31 @@ func TestTwoOfThreeSpeakUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.write("two")
+	})
+}
+
+// A node that was away while all other voters that it knows were replaced hears those that vote now.
+func TestSpeaksUpAmongStrangers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t)
+		c.voters = 3
+		defer c.stop()
+		c.grow(3)
+		c.write("one")
+		away := c.nodes[0]
+		for i, n := range c.nodes {
+			spare := c.add(fmt.Sprint("spare", i))
+			spare.start()
+			n.kill()
+			eventually(t, "a spare votes in the place of one that is gone", 10*time.Minute, func() bool {
+				ids := c.leader().host.voterIDs()
+				return len(ids) == 3 && !slices.Contains(ids, n.name)
+			})
+		}
+		c.write("two")
+		away.start()
+		eventually(t, "the node that was away knows all", time.Minute, func() bool { return away.machine.Index() == 2 })
 	})
 }
 
