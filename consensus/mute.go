@@ -26,9 +26,8 @@ func (h *Host) newcomer() bool {
 
 // heardOut asks until it is known that this node lacks nothing; false when the host ends before, or halts because it does.
 func (h *Host) heardOut() bool {
-	index, term := lastEntry(h.raft)
-	me := own{life: h.cfg.Dir.current().Spoke, term: h.raft.CurrentTerm(), status: status{LastIndex: index, LastTerm: term}}
-	heard := hearing{self: h.id, voters: h.voterIDs(), at: me.status, from: map[string]bool{}}
+	me := own{life: h.cfg.Dir.current().Spoke, term: h.raft.CurrentTerm(), logEnd: lastEntry(h.raft)}
+	heard := hearing{self: h.id, voters: h.voterIDs(), at: me.logEnd, from: map[string]bool{}}
 	var enough time.Time // since when
 	ticker := time.NewTicker(h.cfg.scaled(tick) / 10)
 	defer ticker.Stop()
@@ -77,7 +76,7 @@ func (h *Host) whoMayKnow() []string {
 type hearing struct {
 	self   string
 	voters []string
-	at     status // the end of the log that says so
+	at     logEnd // of the log that says so
 	from   map[string]bool
 }
 
@@ -86,9 +85,8 @@ func (g *hearing) add(id string, a answer) {
 	if a.Status == nil || a.View == nil || len(a.View.Voters) == 0 {
 		return // an older server
 	}
-	newer := a.Status.LastTerm > g.at.LastTerm || (a.Status.LastTerm == g.at.LastTerm && a.Status.LastIndex > g.at.LastIndex)
-	if newer {
-		g.voters, g.at = a.View.Voters, *a.Status
+	if a.Status.after(g.at) {
+		g.voters, g.at = a.View.Voters, a.Status.logEnd
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 func TestLacks(t *testing.T) {
 	t.Parallel()
-	me := own{life: "b2", term: 5, status: status{LastTerm: 4, LastIndex: 100}}
+	me := own{life: "b2", term: 5, logEnd: logEnd{LastTerm: 4, LastIndex: 100}}
 	for _, c := range []struct {
 		what string
 		me   own
@@ -25,13 +25,13 @@ func TestLacks(t *testing.T) {
 		want string // a part of it; "" = nothing is lacking
 	}{
 		{"nothing was seen", me, sight{}, ""},
-		{"just that", me, sight{Boot: "b2", Term: 5, LastTerm: 4, LastIndex: 100}, ""},
-		{"less", me, sight{Boot: "b1", Term: 4, LastTerm: 3, LastIndex: 200}, ""},
+		{"just that", me, sight{Boot: "b2", Term: 5, logEnd: logEnd{LastTerm: 4, LastIndex: 100}}, ""},
+		{"less", me, sight{Boot: "b1", Term: 4, logEnd: logEnd{LastTerm: 3, LastIndex: 200}}, ""},
 		{"a later life", me, sight{Boot: "b3"}, "started since"},
 		{"a life, but it comes from before lives were noted", own{term: 5}, sight{Boot: "b3"}, ""},
 		{"a later term", me, sight{Boot: "b2", Term: 6}, "was in term 6 and says 5"},
-		{"more entries", me, sight{Boot: "b2", Term: 5, LastTerm: 4, LastIndex: 101}, "reached entry 101 of term 4"},
-		{"an entry of a later term", me, sight{Boot: "b2", Term: 5, LastTerm: 5, LastIndex: 99}, "reached entry 99 of term 5"},
+		{"more entries", me, sight{Boot: "b2", Term: 5, logEnd: logEnd{LastTerm: 4, LastIndex: 101}}, "reached entry 101 of term 4"},
+		{"an entry of a later term", me, sight{Boot: "b2", Term: 5, logEnd: logEnd{LastTerm: 5, LastIndex: 99}}, "reached entry 99 of term 5"},
 	} {
 		if got := c.me.lacks(c.seen); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
@@ -49,7 +49,7 @@ func TestSightings(t *testing.T) {
 		}
 		defer d.Close()
 		says := func(boot string, term, lastTerm, lastIndex uint64, mute bool) map[string]answer {
-			return map[string]answer{"x": {Term: term, Status: &status{Boot: boot, LastTerm: lastTerm, LastIndex: lastIndex, Mute: mute}}}
+			return map[string]answer{"x": {Term: term, Status: &status{Boot: boot, logEnd: logEnd{LastTerm: lastTerm, LastIndex: lastIndex}, Mute: mute}}}
 		}
 		s := openSightings(d)
 		both := []string{"x", "y"}
@@ -58,26 +58,26 @@ func TestSightings(t *testing.T) {
 			if err := s.note(servers, said); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]sight{live, kept}, []sight{s.of("x"), openSightings(d).of("x")}); diff != "" {
+			if diff := cmp.Diff([]sight{live, kept}, []sight{s.of("x"), openSightings(d).of("x")}, cmp.AllowUnexported(sight{})); diff != "" {
 				t.Fatal(diff)
 			}
 		}
-		first := sight{Boot: "b1", Term: 2, LastTerm: 2, LastIndex: 9}
+		first := sight{Boot: "b1", Term: 2, logEnd: logEnd{LastTerm: 2, LastIndex: 9}}
 		step(both, says("b1", 2, 2, 9, false), first, first)
 		step(both, says("b0", 1, 1, 99, false), first, first)
 		step(both, says("b2", 3, 3, 99, true), first, first)
-		longer := sight{Boot: "b1", Term: 2, LastTerm: 2, LastIndex: 12}
+		longer := sight{Boot: "b1", Term: 2, logEnd: logEnd{LastTerm: 2, LastIndex: 12}}
 		step(both, says("b1", 2, 2, 12, false), longer, first)
 		time.Sleep(keepSightsEvery)
 		step(both, says("b1", 2, 2, 11, false), longer, longer)
-		voted := sight{Boot: "b1", Term: 3, LastTerm: 2, LastIndex: 12}
+		voted := sight{Boot: "b1", Term: 3, logEnd: logEnd{LastTerm: 2, LastIndex: 12}}
 		step(both, says("b1", 3, 2, 12, false), voted, voted)
 		step([]string{"y"}, nil, sight{}, sight{})
 	})
 }
 
-// rolledBack makes a cluster of three with two entries of which n2's directory knows only the first, because it was put back
-// from a copy after n1 had seen it live on. All nodes are down. It returns n2's id, and halts.
+// rolledBack makes a cluster of three with 30 entries of which n2's directory knows the first ten, because it was put back from a
+// copy after n1 had seen it live on. All nodes are down. It returns n2's id, and where the ends of nodes that halt arrive.
 func rolledBack(t *testing.T) (c *diskCluster, old string, halts chan error) {
 	halts = make(chan error, 3)
 	c = newTunedDiskCluster(t, 3, func(cfg *Config) { cfg.Fatal = func(err error) { halts <- err } })

@@ -61,14 +61,24 @@ type answer struct {
 
 // status is how far a server is.
 type status struct {
-	Boot      string `json:"boot"`
-	HasState  bool   `json:"hasState,omitempty"`
-	LastIndex uint64 `json:"lastIndex"`
-	LastTerm  uint64 `json:"lastTerm"`
-	Contact   int64  `json:"contact"` // milliseconds since the leader was last heard; -1 = never
+	Boot     string `json:"boot"`
+	HasState bool   `json:"hasState,omitempty"`
+	logEnd
+	Contact int64 `json:"contact"` // milliseconds since the leader was last heard; -1 = never
 
 	Mute   bool     `json:"mute,omitempty"`   // it asks what was seen of it, and takes no part yet
 	Former []string `json:"former,omitempty"` // ids that it had before and gave up as damaged
+}
+
+// logEnd is the last entry of a log.
+type logEnd struct {
+	LastIndex uint64 `json:"lastIndex"`
+	LastTerm  uint64 `json:"lastTerm"`
+}
+
+// after tells whether the log goes further than another, as Raft compares them for votes.
+func (e logEnd) after(o logEnd) bool {
+	return e.LastTerm > o.LastTerm || (e.LastTerm == o.LastTerm && e.LastIndex > o.LastIndex)
 }
 
 func writeFrame(w io.Writer, v any) error {

@@ -14,18 +14,17 @@ import (
 // sight is the most that this node ever saw of another server: it goes up only. What a server has shown it must never be
 // without again (rules A26).
 type sight struct {
-	Boot      string `json:"boot"`           // its newest life
-	Term      uint64 `json:"term,omitempty"` // its current term
-	LastTerm  uint64 `json:"lastTerm,omitempty"`
-	LastIndex uint64 `json:"lastIndex,omitempty"`
+	Boot string `json:"boot"`           // its newest life
+	Term uint64 `json:"term,omitempty"` // its current term
+	logEnd
 }
 
 // add takes in what a server says of itself.
 func (s sight) add(term uint64, st status) sight {
 	s.Boot = max(s.Boot, st.Boot)
 	s.Term = max(s.Term, term)
-	if st.LastTerm > s.LastTerm || (st.LastTerm == s.LastTerm && st.LastIndex > s.LastIndex) {
-		s.LastTerm, s.LastIndex = st.LastTerm, st.LastIndex
+	if st.after(s.logEnd) {
+		s.logEnd = st.logEnd
 	}
 	return s
 }
@@ -34,7 +33,7 @@ func (s sight) add(term uint64, st status) sight {
 type own struct {
 	life string // the last one in which it had a voice; "" = not known
 	term uint64
-	status
+	logEnd
 }
 
 // lacks says what of a sight the node does not have; "" is nothing. A log may come to lack entries without a rollback,
@@ -46,7 +45,7 @@ func (o own) lacks(s sight) string {
 		return "it has been started since, and does not know of it"
 	case s.Term > o.term:
 		return fmt.Sprintf("it was in term %d and says %d", s.Term, o.term)
-	case s.LastTerm > o.LastTerm || (s.LastTerm == o.LastTerm && s.LastIndex > o.LastIndex):
+	case s.after(o.logEnd):
 		return fmt.Sprintf("its log reached entry %d of term %d and ends with entry %d of term %d", s.LastIndex, s.LastTerm, o.LastIndex, o.LastTerm)
 	}
 	return ""
@@ -77,8 +76,7 @@ func openSightings(d *Dir) *sightings {
 	}
 	s.path = filepath.Join(d.path, "seen")
 	var file sightsFile
-	_ = readSealed(s.path, &file) // where it is missing or damaged the others have theirs
-	if file.Servers != nil {
+	if err := readSealed(s.path, &file); err == nil && file.Servers != nil { // where it is missing or damaged the others have theirs
 		s.known, s.kept = file.Servers, maps.Clone(file.Servers)
 	}
 	return s

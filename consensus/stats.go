@@ -56,17 +56,17 @@ func contact(r *raft.Raft) time.Duration {
 }
 
 // lastEntry is the last one in the log, or in the newest snapshot where that reaches further.
-func lastEntry(r *raft.Raft) (index, term uint64) {
+func lastEntry(r *raft.Raft) logEnd {
 	stats := r.Stats()
 	number := func(name string) uint64 {
 		n, _ := strconv.ParseUint(stats[name], 10, 64)
 		return n
 	}
-	index, term = number("last_log_index"), number("last_log_term")
-	if snap := number("last_snapshot_index"); snap > index {
-		return snap, number("last_snapshot_term")
+	end := logEnd{LastIndex: number("last_log_index"), LastTerm: number("last_log_term")}
+	if snap := number("last_snapshot_index"); snap > end.LastIndex {
+		return logEnd{LastIndex: snap, LastTerm: number("last_snapshot_term")}
 	}
-	return index, term
+	return end
 }
 
 // status is what other nodes are told of this one's log.
@@ -76,7 +76,7 @@ func (h *Host) status() *status {
 	if !ok {
 		return s
 	}
-	s.LastIndex, s.LastTerm = lastEntry(r)
+	s.logEnd = lastEntry(r)
 	if c := contact(r); c >= 0 {
 		s.Contact = c.Milliseconds()
 	}

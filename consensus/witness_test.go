@@ -9,7 +9,7 @@ func TestVerdict(t *testing.T) {
 	t.Parallel()
 	// says is the answer of a server in term 7 whose log reaches entry 90, as it is changed.
 	says := func(id string, change ...func(*answer)) answer {
-		a := answer{Node: id, Term: 7, Status: &status{LastIndex: 90, LastTerm: 7}, View: &view{Voters: []string{"a", "b", "x"}}}
+		a := answer{Node: id, Term: 7, Status: &status{logEnd: logEnd{LastIndex: 90, LastTerm: 7}}, View: &view{Voters: []string{"a", "b", "x"}}}
 		for _, f := range change {
 			f(&a)
 		}
