@@ -31,6 +31,7 @@ type Identity struct {
 //	raft/log.db      log and stable values
 //	raft/snapshots/
 //	raft.damaged-N/  raft/ of a former id of this node: see Quarantine
+//	seen             the most that was seen of the other servers: see sightings
 //	peers            where the other servers were, for a node whose log is damaged: see savePeers
 type Dir struct {
 	path string
@@ -100,6 +101,7 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	sweepUnfinished(abs)
 	d := &Dir{path: abs, lock: lock, boot: newID()}
 	d.save = func(l lineage) error { return writeSealed(filepath.Join(abs, "lineage"), l) }
 	if err := d.load(); err != nil {

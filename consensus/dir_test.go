@@ -184,3 +184,21 @@ func TestLaterBootsCompareGreaterWhateverTheClock(t *testing.T) {
 		t.Errorf("boot %s is not greater than %s", boot, ahead)
 	}
 }
+
+// A process that is killed while it replaces a file leaves the new one unfinished.
+func TestUnfinishedFilesGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".new-123")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := os.Stat(left); !missing(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

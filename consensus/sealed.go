@@ -23,7 +23,7 @@ func writeSealed(path string, v any) error {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
 	body = fmt.Appendf(append(body, '\n'), "%08x\n", crc32.Checksum(body, castagnoli))
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), unfinished)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -40,6 +40,19 @@ func writeSealed(path string, v any) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// unfinished is how a file is called that is being written.
+const unfinished = ".new-*"
+
+// sweepUnfinished removes what processes that were killed while they wrote have left in a data directory.
+func sweepUnfinished(dir string) {
+	for _, in := range []string{dir, filepath.Join(dir, "raft")} {
+		left, _ := filepath.Glob(filepath.Join(in, unfinished)) // the pattern is good
+		for _, file := range left {
+			os.Remove(file)
+		}
+	}
 }
 
 // readSealed fills v. A missing file is fs.ErrNotExist, a damaged one a DamageError.
