@@ -162,10 +162,7 @@ func (c *chaos) nemesis(r *rand.Rand) {
 func (c *chaos) putBack(n *node, r *rand.Rand) {
 	t := c.m.t
 	n.killed()
-	copied, life := n.dir+".copy", n.life()
-	if err := os.CopyFS(copied, os.DirFS(n.dir)); err != nil {
-		t.Fatal(err)
-	}
+	back, life := n.copied(), n.life()
 	n.start()
 	for _, other := range c.m.others(n) {
 		await(t, patience, func() string { return other.sawLife(n, life) })
@@ -173,9 +170,7 @@ func (c *chaos) putBack(n *node, r *rand.Rand) {
 	c.wait(upTo(r, 0, 2*time.Second))
 	n.killed()
 	c.m.hist.nemesis("put back", n)
-	if err := errors.Join(os.RemoveAll(n.dir), os.Rename(copied, n.dir)); err != nil {
-		t.Fatal(err)
-	}
+	back()
 	said := func() int {
 		log, _ := os.ReadFile(n.log)
 		return strings.Count(string(log), "it is older than what the node")

@@ -142,20 +142,28 @@ func TestRolledBackNodeComesBack(t *testing.T) {
 	m.value(victim, m.submit(victim, "single", "copied", ""))
 	m.settle(patience)
 	victim.killed()
-	copied, life := victim.dir+".copy", victim.life()
-	if err := os.CopyFS(copied, os.DirFS(victim.dir)); err != nil {
-		t.Fatal(err)
-	}
+	back, life := victim.copied(), victim.life()
 	victim.start()
 	m.ready()
 	await(t, patience, func() string { return other.sawLife(victim, life) })
-	m.comesBack(victim, func() {
-		if err := errors.Join(os.RemoveAll(victim.dir), os.Rename(copied, victim.dir)); err != nil {
-			t.Fatal(err)
-		}
-	})
+	m.comesBack(victim, back)
 	if log, _ := os.ReadFile(victim.log); !bytes.Contains(log, []byte("it has been started since, and does not know of it")) {
 		t.Errorf("the log of %s does not say why:\n%s", victim.name, victim.tail(20))
+	}
+}
+
+// copied copies the data directory of a node that is down; what it returns puts the copy in its place.
+func (n *node) copied() (back func()) {
+	n.m.t.Helper()
+	to := n.dir + ".copy"
+	if err := os.CopyFS(to, os.DirFS(n.dir)); err != nil {
+		n.m.t.Fatal(err)
+	}
+	return func() {
+		n.m.t.Helper()
+		if err := errors.Join(os.RemoveAll(n.dir), os.Rename(to, n.dir)); err != nil {
+			n.m.t.Fatal(err)
+		}
 	}
 }
 
