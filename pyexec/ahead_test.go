@@ -66,7 +66,6 @@ def t():
 }
 
 // Threading's own handler of forks is spared only the fork of the executor: in one it works as always, also when user code forks.
-// Imports of the interpreter's start that use threading change nothing about it.
 func TestThreadsOfExecutors(t *testing.T) {
 	t.Parallel()
 	dir := source(t, map[string]string{"m.py": `

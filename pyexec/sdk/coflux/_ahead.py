@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FunctionType = type(lambda: None)
+_Function = type(lambda: None)
 
 _SHAREABLE = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _GPUS = ("/dev/nvidia", "/dev/kfd")
@@ -144,11 +144,11 @@ def spare_threading() -> Callable[[], None]:
     """Makes the handler of forks of Python's threading do nothing until what is returned is called, in the new process.
 
     It makes locks anew and forgets the threads that are gone. Where there is one thread, none of it is needed, and
-    what it touches is a sixth of what an executor copies.
+    what it touches is an eighth of what an executor copies.
     """
     threading = sys.modules.get("threading")
     handler = getattr(threading, "_after_fork", None)
-    if threading is None or type(handler) is not FunctionType or handler.__module__ != "threading":
+    if threading is None or type(handler) is not _Function or handler.__module__ != "threading":
         return _nothing
     import _thread
 
